@@ -1,0 +1,235 @@
+//! The SQLite file: a few connections that read, and one that writes.
+//!
+//! In come statements; out come rows, or an error within [`MAX_WAIT`], also when the
+//! disk is stuck or full. A write that has answered is on the disk.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, AnyPool, Connection};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::error::Doing;
+use crate::{CatalogError, metrics as names};
+
+mod writer;
+use writer::{Job, Task, Writer};
+
+/// The longest that a call waits for the database. Longer, and callers of a stuck
+/// disk pile up; shorter, and a slow disk's honest flush becomes an error.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// Connections that read. More only compete for the few cores; with one, a long list
+/// would hold up every upload.
+const NUM_READERS: u32 = 4;
+
+/// Writes that may wait. More only lengthens the wait that [`MAX_WAIT`] cuts anyway;
+/// far fewer, and a burst of uploads meets a closed door.
+const MAX_QUEUED_WRITES: usize = 1024;
+
+/// What a write has made stale in this process's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing that is remembered.
+    None,
+    /// Keys.
+    Keys,
+    /// Datasets, their labels or their policies.
+    Datasets,
+    /// New events are there to be told.
+    Events,
+}
+
+/// Called after each commit, before its callers are answered.
+pub(crate) type OnCommit = Box<dyn Fn(Change) + Send + Sync>;
+
+/// The open file.
+pub(crate) struct Database {
+    readers: AnyPool,
+    writes: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Database {
+    /// Opens the file, creates it if absent, and brings its tables up to date.
+    pub(crate) async fn open(url: &str, on_commit: OnCommit) -> Result<Self, CatalogError> {
+        sqlx::any::install_default_drivers();
+        let url = writable(url)?;
+        let opening = async {
+            let mut connection = connect_writer(&url).await?;
+            sqlx::migrate!()
+                .run(&mut connection)
+                .await
+                .map_err(|source| CatalogError::Migration {
+                    source: Arc::new(source),
+                })?;
+            let readers = AnyPoolOptions::new()
+                .max_connections(NUM_READERS)
+                .acquire_timeout(MAX_WAIT)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+                .after_connect(|connection, _| Box::pin(prepare_reader(connection)))
+                .connect(&url)
+                .await
+                .doing(|| format!("opening {url}"))?;
+            Ok((connection, readers))
+        };
+        let (connection, readers) = in_time("opening", opening).await?;
+        let (writes, queue) = mpsc::channel(MAX_QUEUED_WRITES);
+        let writer = Writer::new(url, connection, on_commit);
+        Ok(Self {
+            readers,
+            writes: Mutex::new(Some(writes)),
+            writer: Mutex::new(Some(tokio::spawn(writer.run(queue)))),
+        })
+    }
+
+    /// The connections that read.
+    pub(crate) fn readers(&self) -> &AnyPool {
+        &self.readers
+    }
+
+    /// Waits for a read; `query` names it in errors and in the metrics.
+    pub(crate) async fn read<T>(
+        &self,
+        query: &'static str,
+        read: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, CatalogError> {
+        let begun_at = Instant::now();
+        let answer = in_time(query, async { read.await.doing(|| query.into()) }).await;
+        metrics::histogram!(names::QUERY_SECONDS, "query" => query).record(begun_at.elapsed());
+        match answer {
+            Err(CatalogError::Database { source, .. })
+                if matches!(*source, sqlx::Error::PoolClosed) =>
+            {
+                Err(CatalogError::Closed)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Queues a write and waits until it is durable. Writes that wait together share
+    /// one commit; one that fails is undone alone. A write that was queued is carried
+    /// out even if its caller goes away.
+    pub(crate) async fn write<T, F>(
+        &self,
+        query: &'static str,
+        change: Change,
+        work: F,
+    ) -> Result<T, CatalogError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, CatalogError>>
+            + Send
+            + 'static,
+    {
+        let begun_at = Instant::now();
+        let writes = lock(&self.writes).clone().ok_or(CatalogError::Closed)?;
+        let (task, answer) = Task::new(change, work);
+        let written = in_time(query, async {
+            let closed = |_| CatalogError::Closed;
+            writes.send(Box::new(task)).await.map_err(closed)?;
+            drop(writes);
+            answer.await.map_err(|_| CatalogError::Closed)?
+        });
+        let written = written.await;
+        metrics::histogram!(names::WRITE_SECONDS, "query" => query).record(begun_at.elapsed());
+        written
+    }
+
+    /// Carries out what is queued, then closes the file. Later calls fail.
+    pub(crate) async fn close(&self) {
+        drop(lock(&self.writes).take());
+        self.readers.close().await;
+        let writer = lock(&self.writer).take();
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            tracing::error!(%error, "the catalog's writer did not end well");
+        }
+    }
+}
+
+/// The address of a catalog in this file, whatever signs its path has.
+pub fn sqlite_url(path: &Path) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'/')
+        .remove(b'.')
+        .remove(b'-')
+        .remove(b'_');
+    format!(
+        "sqlite://{}",
+        utf8_percent_encode(&path.to_string_lossy(), KEPT)
+    )
+}
+
+/// The address with "create the file if it is absent".
+fn writable(url: &str) -> Result<String, CatalogError> {
+    let refused = |fault: &str| CatalogError::Address {
+        // A scheme is all that can be told of an address that may hold a password.
+        url: url.split(':').next().unwrap_or_default().to_owned() + ":...",
+        fault: fault.into(),
+    };
+    if !url.starts_with("sqlite:") {
+        return Err(refused("it must begin with sqlite://"));
+    }
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(refused("a catalog is a file, not memory"));
+    }
+    Ok(match url.split_once('?') {
+        Some((_, parameters)) if parameters.contains("mode=") => url.into(),
+        Some(_) => format!("{url}&mode=rwc"),
+        None => format!("{url}?mode=rwc"),
+    })
+}
+
+/// Opens the connection that writes: a commit returns when its bytes are on the disk
+/// (`synchronous=FULL`), and readers go on meanwhile (WAL).
+async fn connect_writer(url: &str) -> Result<AnyConnection, CatalogError> {
+    let opening = || format!("opening {url}");
+    let mut connection = AnyConnection::connect(url).await.doing(opening)?;
+    sqlx::raw_sql(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+         PRAGMA busy_timeout = 5000; PRAGMA journal_size_limit = 67108864;",
+    )
+    .execute(&mut connection)
+    .await
+    .doing(opening)?;
+    Ok(connection)
+}
+
+async fn prepare_reader(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The work's answer, or an error when [`MAX_WAIT`] is over.
+async fn in_time<T>(
+    doing: impl Into<Cow<'static, str>>,
+    work: impl Future<Output = Result<T, CatalogError>>,
+) -> Result<T, CatalogError> {
+    tokio::time::timeout(MAX_WAIT, work)
+        .await
+        .unwrap_or_else(|_| {
+            Err(CatalogError::Timeout {
+                doing: doing.into().into_owned(),
+                seconds: MAX_WAIT.as_secs(),
+            })
+        })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

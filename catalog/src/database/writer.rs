@@ -1,0 +1,158 @@
+//! The one connection that writes. Writes come in by a bounded queue, those that wait
+//! together go into one commit, and each caller is answered after it: a flush of the
+//! disk serves many, and nobody meets SQLite's `database is locked`.
+
+use futures::future::BoxFuture;
+use sqlx::AnyConnection;
+use sqlx::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Change, OnCommit, connect_writer};
+use crate::error::Doing;
+use crate::{CatalogError, metrics as names};
+
+/// Writes in one commit. More delays the first of them for the sake of the last, and
+/// lets one failed commit fail more of them; fewer costs more flushes under load.
+const MAX_WRITES_PER_COMMIT: usize = 128;
+
+/// A queued write.
+pub(super) trait Job: Send {
+    /// Does the work inside the transaction and keeps its result; the answer tells
+    /// whether the work is to be kept.
+    fn run<'c>(&'c mut self, connection: &'c mut AnyConnection) -> BoxFuture<'c, bool>;
+
+    /// What the work makes stale.
+    fn change(&self) -> Change;
+
+    /// Answers the caller.
+    fn answer(self: Box<Self>, commit: Result<(), CatalogError>);
+}
+
+/// A write with the type of its result.
+pub(super) struct Task<T, F> {
+    change: Change,
+    work: Option<F>,
+    result: Option<Result<T, CatalogError>>,
+    caller: oneshot::Sender<Result<T, CatalogError>>,
+}
+
+impl<T, F> Task<T, F> {
+    /// A write, and where its result will come.
+    pub(super) fn new(
+        change: Change,
+        work: F,
+    ) -> (Self, oneshot::Receiver<Result<T, CatalogError>>) {
+        let (caller, answer) = oneshot::channel();
+        let task = Self {
+            change,
+            work: Some(work),
+            result: None,
+            caller,
+        };
+        (task, answer)
+    }
+}
+
+impl<T, F> Job for Task<T, F>
+where
+    T: Send,
+    F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, CatalogError>> + Send,
+{
+    fn run<'c>(&'c mut self, connection: &'c mut AnyConnection) -> BoxFuture<'c, bool> {
+        Box::pin(async move {
+            if let Some(work) = self.work.take() {
+                self.result = Some(work(connection).await);
+            }
+            matches!(self.result, Some(Ok(_)))
+        })
+    }
+
+    fn change(&self) -> Change {
+        self.change
+    }
+
+    fn answer(self: Box<Self>, commit: Result<(), CatalogError>) {
+        let result = match (commit, self.result) {
+            // Its own failure tells the caller more than that of the commit.
+            (_, Some(Err(error))) | (Err(error), _) => Err(error),
+            (Ok(()), Some(result)) => result,
+            (Ok(()), None) => Err(CatalogError::Closed),
+        };
+        // A caller that has gone away asks for no answer.
+        let _ = self.caller.send(result);
+    }
+}
+
+/// The task that owns the connection.
+pub(super) struct Writer {
+    url: String,
+    /// Absent after a failure, until the next write opens a new one: after a full
+    /// disk SQLite may have ended the transaction by itself, and the connection's
+    /// own count of transactions is wrong from then on.
+    connection: Option<AnyConnection>,
+    on_commit: OnCommit,
+}
+
+impl Writer {
+    pub(super) fn new(url: String, connection: AnyConnection, on_commit: OnCommit) -> Self {
+        Self {
+            url,
+            connection: Some(connection),
+            on_commit,
+        }
+    }
+
+    /// Writes until the queue is closed and empty.
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+        let mut jobs = Vec::with_capacity(MAX_WRITES_PER_COMMIT);
+        while queue.recv_many(&mut jobs, MAX_WRITES_PER_COMMIT).await > 0 {
+            metrics::histogram!(names::COMMIT_WRITES).record(jobs.len() as f64);
+            let commit = self.commit(&mut jobs).await;
+            if commit.is_ok() {
+                for job in &jobs {
+                    (self.on_commit)(job.change());
+                }
+            } else {
+                metrics::counter!(names::COMMIT_FAILURES).increment(1);
+                self.discard().await;
+            }
+            for job in jobs.drain(..) {
+                job.answer(commit.clone());
+            }
+        }
+        self.discard().await;
+    }
+
+    async fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), CatalogError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            absent => absent.insert(connect_writer(&self.url).await?),
+        };
+        let begun = connection.begin_with("BEGIN IMMEDIATE").await;
+        let mut transaction = begun.doing(|| "beginning a commit".into())?;
+        for job in jobs.iter_mut() {
+            // A savepoint each: one refused write takes none of the others with it.
+            let savepoint = transaction.begin().await;
+            let mut savepoint = savepoint.doing(|| "beginning a write".into())?;
+            if job.run(&mut savepoint).await {
+                savepoint.commit().await
+            } else {
+                savepoint.rollback().await
+            }
+            .doing(|| "ending a write".into())?;
+        }
+        transaction
+            .commit()
+            .await
+            .doing(|| "committing writes".into())
+    }
+
+    /// Closes the connection; SQLite then folds its log into the file.
+    async fn discard(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(%error, "the catalog's writing connection did not close cleanly");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The demo's set of files: a seed comes in, labelled photos go out, one at a time,
+//! and among them what real collections have: exact copies, copies saved again or
+//! made smaller, blurred and dark shots, a file cut short and one that is no photo.
+//! Equal seeds give equal bytes.
+
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+use jpeg_encoder::{ColorType, Encoder};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use super::canvas::Canvas;
+use super::scenes::SCENES;
+
+/// Good photos of each class.
+pub const PER_CLASS: u32 = 12;
+
+/// Width and height in pixels, or the other way round.
+const SIZE: (u32, u32) = (800, 600);
+
+/// How far a shaken photo is smeared, in pixels of standard deviation.
+const BLUR: f32 = 9.0;
+
+/// What is left of the light in a dark photo.
+const DARK: f32 = 0.06;
+
+/// A file of the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Its label: the name of its folder.
+    pub label: &'static str,
+    /// Its file name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Every file of the set, class by class; a few megabytes at a time are in memory.
+///
+/// # Errors
+/// Encoding fails, which it does not for photos of this size.
+pub fn pictures(seed: u64) -> impl Iterator<Item = anyhow::Result<Picture>> {
+    (0..SCENES.len()).flat_map(move |class| {
+        let good = (0..PER_CLASS).map(move |n| good(seed, class, n));
+        let copies = (0..3).map(move |n| copy(seed, class, n));
+        let poor = (0..2).map(move |n| poor(seed, class, n));
+        let broken = (0..1).filter_map(move |_| broken(seed, class));
+        good.chain(copies).chain(poor).chain(broken)
+    })
+}
+
+fn draw(seed: u64, class: usize, n: u32) -> RgbImage {
+    let mut rng = StdRng::seed_from_u64(seed);
+    // One stream for each photo: adding a class changes no other.
+    let mix = (class as u64) << 32 | u64::from(n);
+    rng = StdRng::seed_from_u64(rand::Rng::random::<u64>(&mut rng) ^ mix.wrapping_mul(0x9E37_79B9));
+    // Every third is held upright.
+    let (width, height) = if n % 3 == 2 { (SIZE.1, SIZE.0) } else { SIZE };
+    let mut canvas = Canvas::new(width, height);
+    (SCENES[class].1)(&mut canvas, &mut rng);
+    canvas.develop(&mut rng)
+}
+
+fn jpeg(photo: &RgbImage, quality: u8) -> anyhow::Result<Vec<u8>> {
+    let (width, height) = (photo.width().try_into()?, photo.height().try_into()?);
+    let mut bytes = Vec::new();
+    Encoder::new(&mut bytes, quality).encode(photo.as_raw(), width, height, ColorType::Rgb)?;
+    Ok(bytes)
+}
+
+fn picture(class: usize, name: &str, bytes: Vec<u8>) -> Picture {
+    let label = SCENES[class].0;
+    let name = format!("{label}-{name}");
+    Picture { label, name, bytes }
+}
+
+fn good(seed: u64, class: usize, n: u32) -> anyhow::Result<Picture> {
+    let bytes = jpeg(&draw(seed, class, n), 90)?;
+    Ok(picture(class, &format!("{:02}.jpg", n + 1), bytes))
+}
+
+fn copy(seed: u64, class: usize, n: u32) -> anyhow::Result<Picture> {
+    let photo = draw(seed, class, n);
+    let number = n + 1;
+    Ok(match n {
+        0 => {
+            let bytes = jpeg(&photo, 90)?;
+            picture(class, &format!("{number:02}-copy.jpg"), bytes)
+        }
+        1 => {
+            let bytes = jpeg(&photo, 50)?;
+            picture(class, &format!("{number:02}-saved-again.jpg"), bytes)
+        }
+        _ => {
+            let (width, height) = (photo.width() / 2, photo.height() / 2);
+            let half = imageops::resize(&photo, width, height, FilterType::Triangle);
+            let bytes = jpeg(&half, 90)?;
+            picture(class, &format!("{number:02}-half-size.jpg"), bytes)
+        }
+    })
+}
+
+fn poor(seed: u64, class: usize, n: u32) -> anyhow::Result<Picture> {
+    let photo = draw(seed, class, PER_CLASS + n);
+    if n == 0 {
+        let blurred = imageops::fast_blur(&photo, BLUR);
+        return Ok(picture(class, "blurred.jpg", jpeg(&blurred, 90)?));
+    }
+    let mut dark = photo;
+    for value in dark.iter_mut() {
+        *value = (f32::from(*value) * DARK) as u8;
+    }
+    Ok(picture(class, "dark.jpg", jpeg(&dark, 90)?))
+}
+
+fn broken(seed: u64, class: usize) -> Option<anyhow::Result<Picture>> {
+    match SCENES[class].0 {
+        "house" => Some(good(seed, class, PER_CLASS + 2).map(|photo| {
+            let bytes = photo.bytes[..photo.bytes.len() / 2].to_vec();
+            picture(class, "cut-short.jpg", bytes)
+        })),
+        "flower" => {
+            let text = "A list of flowers, and no photo of any.\n".repeat(20);
+            Some(Ok(picture(class, "list.jpg", text.into())))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn all(seed: u64) -> Vec<Picture> {
+        pictures(seed).map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_bytes_each_time_and_another_seed_others() {
+        let few = |seed| -> Vec<Picture> {
+            let of = |class| [good(seed, class, 0), poor(seed, class, 1)];
+            (0..4).flat_map(of).map(Result::unwrap).collect()
+        };
+        let first = few(1);
+        assert_eq!(first, few(1));
+        for (a, b) in first.iter().zip(few(2)) {
+            assert_ne!(a.bytes, b.bytes, "{}", a.name);
+        }
+    }
+
+    #[test]
+    fn the_set_has_what_it_promises_and_no_name_twice() {
+        let set = all(1);
+        let mut by_label: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for picture in &set {
+            let names = by_label.entry(picture.label).or_default();
+            assert!(!names.contains(&picture.name.as_str()), "{}", picture.name);
+            names.push(&picture.name);
+        }
+        assert_eq!(by_label.len(), 4);
+        assert_eq!(set.len(), 4 * (12 + 3 + 2) + 2);
+        let bytes = |name: &str| &set.iter().find(|p| p.name == name).unwrap().bytes;
+        assert_eq!(bytes("ball-01.jpg"), bytes("ball-01-copy.jpg"));
+        assert_ne!(bytes("ball-02.jpg"), bytes("ball-02-saved-again.jpg"));
+        let half = image_size(bytes("ball-03-half-size.jpg"));
+        let whole = image_size(bytes("ball-03.jpg"));
+        assert_eq!((half.0 * 2, half.1 * 2), whole);
+        assert!(bytes("flower-list.jpg").is_ascii());
+        let cut = bytes("house-cut-short.jpg");
+        assert!(cut.starts_with(&[0xff, 0xd8]) && !cut.ends_with(&[0xff, 0xd9]));
+    }
+
+    /// Width and height from the frame header.
+    fn image_size(jpeg: &[u8]) -> (u16, u16) {
+        let frame = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        let at = |i: usize| u16::from_be_bytes([jpeg[frame + i], jpeg[frame + i + 1]]);
+        (at(7), at(5))
+    }
+
+    /// The processor's perceptual hash in its plainest form: the sign of the 64
+    /// slowest waves of a small grey copy against their median.
+    fn fingerprint(photo: &RgbImage) -> u64 {
+        const N: u32 = 32;
+        let grey = image::DynamicImage::ImageRgb8(photo.clone()).to_luma8();
+        let small = imageops::resize(&grey, N, N, FilterType::Lanczos3);
+        let wave = |k: u32, i: u32| {
+            let angle = std::f32::consts::PI * (2 * i + 1) as f32 * k as f32 / (2 * N) as f32;
+            angle.cos()
+        };
+        let mut waves = Vec::new();
+        for v in 0..8 {
+            for u in 0..8 {
+                let sum: f32 = small
+                    .enumerate_pixels()
+                    .map(|(x, y, p)| f32::from(p.0[0]) * wave(u, x) * wave(v, y))
+                    .sum();
+                waves.push(sum);
+            }
+        }
+        let mut sorted = waves.clone();
+        sorted.sort_by(f32::total_cmp);
+        let median = (sorted[31] + sorted[32]) / 2.0;
+        let bits = waves.iter().map(|w| u64::from(*w > median));
+        bits.fold(0, |hash, bit| hash << 1 | bit)
+    }
+
+    #[test]
+    fn no_two_good_photos_are_near_duplicates() {
+        // More than the default policy's 6 of 64 bits, with room for other hashes.
+        const APART: u32 = 9;
+        let mut hashes = Vec::new();
+        for (class, scene) in SCENES.iter().enumerate() {
+            for n in 0..PER_CLASS {
+                let hash = fingerprint(&draw(1, class, n));
+                hashes.push((format!("{}-{:02}", scene.0, n + 1), hash));
+            }
+        }
+        let mut pairs = 0;
+        for (i, (a, hash_a)) in hashes.iter().enumerate() {
+            for (b, hash_b) in &hashes[..i] {
+                let distance = (hash_a ^ hash_b).count_ones();
+                assert!(distance >= APART, "{a} and {b} differ in {distance} bits");
+                pairs += 1;
+            }
+        }
+        assert_eq!(pairs, 48 * 47 / 2);
+    }
+}

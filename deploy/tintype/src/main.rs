@@ -1,0 +1,73 @@
+//! The one executable: reads the command line, starts a runtime and hands the
+//! command to its module. What comes out is an exit code; README and `--help` list
+//! them. Nothing below this file ends the process.
+
+// The catalog's SQLite (sqlx's) and the embedded broker's (libsql's, a fork of it) share
+// their symbols, so only one copy may be linked. Loaded first, the catalog comes last on
+// the linker's line, and libsql's copy, which has all that both need, serves both. In the
+// other order linking fails: the wrong copy is never taken in silence.
+extern crate catalog as _;
+
+mod cli;
+
+mod settings;
+
+mod telemetry;
+
+mod serve;
+
+mod up;
+
+mod client;
+
+mod dataset;
+
+mod key;
+
+mod upload;
+
+mod import;
+
+mod status;
+
+mod demo;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use cli::{Command, Exit};
+
+/// How long blocking work that nobody waits for any more may hold the process at
+/// the end. Longer, and an interrupted command seems to hang.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    let json = cli.global.json;
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return cli::report(&error.into(), json).into(),
+    };
+    let outcome = runtime.block_on(dispatch(cli));
+    runtime.shutdown_timeout(SHUTDOWN);
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => cli::report(&error, json).into(),
+    }
+}
+
+async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {
+    let global = cli.global;
+    match cli.command {
+        Command::Up(args) => up::run(args).await,
+        Command::Demo(args) => demo::run(&global, args).await,
+        Command::Dataset(args) => dataset::run(&global, args.command).await,
+        Command::Key(args) => key::run(&global, args.command).await,
+        Command::Upload(args) => upload::run(&global, args).await,
+        Command::Import(args) => import::run(&global, args).await,
+        Command::Status(args) => status::run(&global, args).await,
+    }
+}

@@ -1,0 +1,239 @@
+//! `tintype up`: everything in one process. The embedded broker, a local folder as object
+//! store, the SQLite catalog, ingest and the processor are put together here, in the
+//! order in which they depend on each other, and taken down in the reverse order.
+
+mod folder;
+
+mod broker;
+
+mod health;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use catalog::Catalog;
+use clap::Args;
+use ingest::{Ingest, IngestSettings};
+use object_store::local::LocalFileSystem;
+use processor::organize::{OrganizeSettings, RollPolicy};
+use processor::prepare::stage::PrepareSettings;
+use processor::prepare::{DecodePool, PoolSettings};
+use processor::record::RecordSettings;
+use processor::{ObjectRoot, PipelineSettings};
+use schemas::http::CreatedKey;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::cli::Exit;
+use crate::settings::Settings;
+use crate::{serve, telemetry};
+use broker::EmbeddedBroker;
+use folder::DataFolder;
+
+/// How long open requests may take to finish at the end, ...
+const DRAIN_REQUESTS: Duration = Duration::from_secs(2);
+/// ... and the stages to put their work down. Together below ten seconds: what is not
+/// finished by then is done again at the next start, and nothing is lost.
+const DRAIN_STAGES: Duration = Duration::from_secs(5);
+
+const EXAMPLES: &str = "\
+Examples:
+  tintype up                                       keeps everything in ./tintype-data
+  tintype up --data /srv/photos --listen 0.0.0.0:8080
+  TINTYPE_LOG=info tintype up                      says what it does
+
+Other settings, in FILE or as TINTYPE_NAME: max_body_bytes, decode_threads, shard_max_rows,
+shard_max_bytes, shard_max_age_s, log, log_json";
+
+/// Run everything in one process: broker, object store, catalog, ingest, processor
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct UpArgs {
+    /// Where everything is kept; made if it is not there
+    #[arg(long, value_name = "DIR", env = "TINTYPE_DATA")]
+    pub data: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", env = "TINTYPE_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// A settings file in TOML; `tintype.toml` in the data folder if there is one
+    #[arg(long, value_name = "FILE", env = "TINTYPE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// Runs until Ctrl-C or SIGTERM, then drains. A second Ctrl-C ends it at once.
+pub async fn run(args: UpArgs) -> anyhow::Result<Exit> {
+    let settings = Settings::read(&args)?;
+    telemetry::init_logs(&settings.log, settings.log_json);
+    let mut signals = Signals::listen()?;
+    let running = tokio::select! {
+        running = start(&settings) => running?,
+        () = signals.next() => return Ok(Exit::Interrupted),
+    };
+    greet(&running);
+    signals.next().await;
+    eprintln!("stopping: finishing what was acknowledged (Ctrl-C again to stop at once)");
+    tokio::select! {
+        () = running.stop() => Ok(Exit::Fine),
+        () = signals.next() => Ok(Exit::Interrupted),
+    }
+}
+
+fn greet(running: &Running) {
+    let url = &running.url;
+    println!("tintype is up\n\n  listening on  {url}\n  data in       {}", running.data.display());
+    let key = match &running.admin_token {
+        Some(token) => {
+            println!("  admin key     {token}\n\nKeep the key: it is shown this once. Then try\n\n  export TINTYPE_KEY={token}");
+            "$TINTYPE_KEY"
+        }
+        None => {
+            println!("\nThe admin key was shown at the first start. With it in TINTYPE_KEY, try\n");
+            "$TINTYPE_KEY"
+        }
+    };
+    let flag = if url == crate::cli::DEFAULT_URL { String::new() } else { format!(" --url {url}") };
+    println!(
+        "  tintype dataset create cats{flag}\n  tintype upload photo.jpg --dataset cats --label tabby --wait{flag}\n  \
+         curl -H \"Authorization: Bearer {key}\" -H 'X-Label: tabby' --data-binary @photo.jpg {url}/v1/datasets/cats/captures\n\n\
+         Ctrl-C stops it; started again on the same folder it goes on where it was."
+    );
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Everything, running.
+pub struct Running {
+    /// Where the API answers.
+    pub url: String,
+    /// The operator's key, if this was the first start.
+    pub admin_token: Option<String>,
+    /// The data folder.
+    pub data: PathBuf,
+    shutdown: CancellationToken,
+    stages_shutdown: CancellationToken,
+    server: JoinHandle<()>,
+    stages: JoinHandle<()>,
+    ingest: Ingest,
+    catalog: Catalog,
+    broker: EmbeddedBroker,
+    folder: DataFolder,
+}
+
+/// Starts everything, and returns once an upload would succeed.
+pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
+    telemetry::metrics();
+    let folder = DataFolder::take(&settings.data)?;
+    // Bound first: a port that is taken is the most usual mistake, and the cheapest to tell.
+    let listener = TcpListener::bind(settings.listen).await.with_context(|| {
+        format!("cannot listen on {}; is something else there? choose another address with --listen", settings.listen)
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let broker = EmbeddedBroker::start(&folder.broker()).await?;
+    let catalog_file = folder.catalog();
+    let catalog = Catalog::open(&catalog::sqlite_url(&catalog_file))
+        .await
+        .with_context(|| format!("cannot open the catalog {}", catalog_file.display()))?;
+    // The folder is ours alone, so a request that is open in the catalog died with its process.
+    catalog.release_requests().await?;
+    let first_key: Option<CreatedKey> = catalog.ensure_first_key().await?;
+
+    let objects = object_root(&folder.objects())?;
+    let ingest = Ingest::new(
+        catalog.clone(),
+        objects.store().clone(),
+        Some(folder.objects()),
+        broker.bootstrap_servers(),
+        IngestSettings { max_body_bytes: settings.max_body_bytes, ..IngestSettings::default() },
+    )?;
+    let pool = DecodePool::new(PoolSettings { threads: settings.decode_threads, ..PoolSettings::default() })
+        .context("cannot start the decode threads")?;
+    let pipeline = PipelineSettings {
+        prepare: PrepareSettings {
+            bootstrap_servers: broker.bootstrap_servers().to_owned(),
+            store: objects.store().clone(),
+            pool: Arc::new(pool),
+            num_threads: settings.decode_threads,
+        },
+        organize: OrganizeSettings {
+            bootstrap_servers: broker.bootstrap_servers().to_owned(),
+            objects,
+            roll: RollPolicy {
+                max_rows: settings.shard_max_rows,
+                max_bytes: settings.shard_max_bytes,
+                max_age: settings.shard_max_age,
+            },
+        },
+        record: RecordSettings { bootstrap_servers: broker.bootstrap_servers().to_owned(), catalog: catalog.clone() },
+    };
+    let (shutdown, stages_shutdown) = (CancellationToken::new(), CancellationToken::new());
+    let stages = tokio::spawn(processor::run(pipeline, stages_shutdown.clone()));
+    let router = health::router(health::Health { catalog: catalog.clone(), ingest: ingest.clone() })
+        .merge(ingest.router())
+        .merge(catalog::http::router(catalog.clone(), shutdown.clone()));
+    let router = catalog::http::with_fallbacks(router);
+    let server = tokio::spawn(serve::serve(listener, router, shutdown.clone(), DRAIN_REQUESTS));
+    Ok(Running {
+        url,
+        admin_token: first_key.map(|key| key.token),
+        data: folder.root().to_owned(),
+        shutdown,
+        stages_shutdown,
+        server,
+        stages,
+        ingest,
+        catalog,
+        broker,
+        folder,
+    })
+}
+
+impl Running {
+    /// Takes no more requests, finishes those that are open, commits what is judged, and
+    /// lets everything go.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        // The server bounds itself; a task that failed has nothing left to drain.
+        let _ = self.server.await;
+        self.ingest.drain(DRAIN_REQUESTS).await;
+        self.stages_shutdown.cancel();
+        if tokio::time::timeout(DRAIN_STAGES, self.stages).await.is_err() {
+            tracing::warn!("some work was not finished in time; the next start does it again");
+        }
+        self.catalog.close().await;
+        let (broker, folder) = (self.broker, self.folder);
+        // Joins a thread; the folder's lock goes last.
+        let _ = tokio::task::spawn_blocking(move || {
+            drop(broker);
+            drop(folder);
+        })
+        .await;
+    }
+}
+
+fn object_root(folder: &Path) -> anyhow::Result<ObjectRoot> {
+    let url = Url::from_directory_path(folder).ok().context("the data folder's path must be absolute")?;
+    Ok(ObjectRoot::new(Arc::new(LocalFileSystem::new()), url))
+}

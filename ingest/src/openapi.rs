@@ -1,0 +1,99 @@
+//! The captures route as OpenAPI describes it, to be merged with the other crates'.
+
+use schemas::http::{CaptureReceipt, Problem};
+use utoipa::{OpenApi, ToSchema};
+
+/// The description of the captures route.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Api::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    paths(post_capture),
+    components(schemas(CaptureReceipt, Problem, CaptureForm))
+)]
+struct Api;
+
+/// An upload as a form; the parts may come in any order.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it only describes what `form` reads")]
+struct CaptureForm {
+    /// The photo, exactly once.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+    /// What it shows: 1 to 256 bytes of UTF-8 on one line. Without it, the file's name
+    /// up to its first dot.
+    label: Option<String>,
+    /// When it was taken, RFC 3339.
+    captured_at: Option<String>,
+    /// Which device took it, at most 128 bytes.
+    device_id: Option<String>,
+    /// A JSON object of texts: at most 32 entries and 4 KiB.
+    metadata: Option<String>,
+}
+
+/// Send a photo.
+///
+/// The body is the picture itself, and everything else stands in headers; or it is a
+/// form. The type is told by the bytes, not by `Content-Type`. `PUT` does the same.
+/// Header texts are percent-encoded UTF-8, or else taken as they stand.
+///
+/// A receipt means that the photo is durable and will be judged: ask
+/// `GET /v1/captures/{id}`, or listen to the dataset's events. The same is in the
+/// headers `Location`, `X-Capture-Id` and `X-Capture-Status`.
+#[utoipa::path(
+    post,
+    path = "/v1/datasets/{dataset}/captures",
+    tag = "captures",
+    params(
+        ("dataset" = String, Path, description = "Name or id of the dataset"),
+        ("X-Label" = Option<String>, Header, description = "What the photo shows"),
+        ("X-File-Name" = Option<String>, Header, description = "Tells the label, up to its first dot, if nothing else does"),
+        ("X-Captured-At" = Option<String>, Header, description = "When it was taken, RFC 3339"),
+        ("X-Device-Id" = Option<String>, Header, description = "Which device took it, at most 128 bytes"),
+        ("X-Metadata" = Option<String>, Header, description = "A JSON object of texts: at most 32 entries and 4 KiB"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Names this upload: the same key and upload get the same answer, however often they are sent"),
+        ("Repr-Digest" = Option<String>, Header, description = "sha-256 of the photo (RFC 9530); a photo that arrives otherwise is refused"),
+        ("Content-Digest" = Option<String>, Header, description = "The same for a body that is the photo itself")
+    ),
+    request_body(
+        description = "The photo, or a form around it",
+        content(
+            (Vec<u8> = "image/*"),
+            (Vec<u8> = "application/octet-stream"),
+            (CaptureForm = "multipart/form-data")
+        )
+    ),
+    responses(
+        (status = 202, description = "Durable, and on its way to a verdict", body = CaptureReceipt),
+        (status = 200, description = "The dataset has these bytes already; nothing was stored again", body = CaptureReceipt),
+        (status = 400, description = "A header, a part or the body is malformed or incomplete, or a digest does not match", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key may not upload", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body stalled", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "An upload with this Idempotency-Key is still running", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "More than the largest photo", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The first bytes are of no picture, or there are none", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The label is missing, invalid or unknown, or the Idempotency-Key was used otherwise", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Overloaded, or the store, the broker or the catalog is away; Retry-After tells when to come back", body = Problem, content_type = "application/problem+json")
+    )
+)]
+#[allow(dead_code, reason = "it only carries the description of `route::receive`")]
+fn post_capture() {}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_description_has_the_route_with_both_bodies() {
+        let api = serde_json::to_value(super::openapi()).unwrap();
+        let post = &api["paths"]["/v1/datasets/{dataset}/captures"]["post"];
+        let bodies = post["requestBody"]["content"].as_object().unwrap();
+        assert!(bodies.contains_key("image/*") && bodies.contains_key("multipart/form-data"));
+        assert_eq!(
+            post["responses"]["503"]["content"]["application/problem+json"]["schema"]["$ref"],
+            "#/components/schemas/Problem"
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! The service that the executable builds: catalog, store and broker come in; a
+//! router, a readiness check and an orderly end go out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use catalog::Catalog;
+use object_store::ObjectStore;
+use rdkafka::error::KafkaError;
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::admission::Admission;
+use crate::originals::{Originals, StoreError};
+use crate::publish::Publisher;
+use crate::{IngestSettings, InvalidSettings, metrics, route};
+
+/// How long one good readiness check holds. Longer hides an outage from the load
+/// balancer; shorter lets whoever asks often make the store write often.
+const READY_FOR: Duration = Duration::from_secs(1);
+
+/// The captures route and what it stands on; clones share it.
+#[derive(Clone)]
+pub struct Ingest {
+    service: Arc<Service>,
+}
+
+/// What every upload shares.
+pub(crate) struct Service {
+    pub catalog: Catalog,
+    pub originals: Originals,
+    pub publisher: Publisher,
+    pub admission: Admission,
+    pub settings: IngestSettings,
+    /// Everything that must come to its end though its client may be gone.
+    pub tasks: TaskTracker,
+    ready_since: Mutex<Option<Instant>>,
+}
+
+/// Why the service cannot start, or is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The settings cannot work.
+    #[error("the ingest settings cannot work: {0}")]
+    Settings(#[from] InvalidSettings),
+    /// The folder of the originals cannot be used.
+    #[error("opening the folder of originals {}: {source}", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// librdkafka does not accept its settings.
+    #[error("making a Kafka producer for {brokers}: {source}")]
+    Producer {
+        /// The brokers it was for.
+        brokers: String,
+        /// What librdkafka said.
+        source: KafkaError,
+    },
+    /// The object store does not take a byte.
+    #[error("the object store is not ready: {0}")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The broker does not answer, or has no topic `captures`.
+    #[error("the Kafka broker is not ready: {0}")]
+    Broker(#[source] KafkaError),
+}
+
+impl Ingest {
+    /// Builds the service; talks to nobody yet.
+    ///
+    /// `local_root` is the folder behind `store` if it is a local one: originals are
+    /// then written with `fsync`, which `store` itself does not do. `brokers` is
+    /// Kafka's `bootstrap.servers`.
+    ///
+    /// # Errors
+    /// The settings cannot work, the folder cannot be used, or librdkafka refuses.
+    pub fn new(
+        catalog: Catalog,
+        store: Arc<dyn ObjectStore>,
+        local_root: Option<PathBuf>,
+        brokers: &str,
+        settings: IngestSettings,
+    ) -> Result<Self, IngestError> {
+        let settings = settings.validated()?;
+        metrics::describe();
+        let folder = local_root.clone().unwrap_or_default();
+        let originals = Originals::new(store, local_root)
+            .map_err(|source| IngestError::Folder { folder, source })?;
+        let publisher = Publisher::new(brokers).map_err(|source| IngestError::Producer {
+            brokers: brokers.into(),
+            source,
+        })?;
+        Ok(Self {
+            service: Arc::new(Service {
+                catalog,
+                originals,
+                publisher,
+                admission: Admission::new(&settings),
+                settings,
+                tasks: TaskTracker::new(),
+                ready_since: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// The route `/v1/datasets/{dataset}/captures`, to be merged with the others.
+    pub fn router(&self) -> Router {
+        route::router(Arc::clone(&self.service))
+    }
+
+    /// For `/readyz`: whether the broker has the topic and the store takes a byte, now.
+    /// The catalog has its own check.
+    ///
+    /// # Errors
+    /// Which of them is away, and why.
+    pub async fn check(&self) -> Result<(), IngestError> {
+        // One at a time: who asks while a check runs gets its answer.
+        let mut ready_since = self.service.ready_since.lock().await;
+        if ready_since.is_some_and(|since| since.elapsed() < READY_FOR) {
+            return Ok(());
+        }
+        *ready_since = None;
+        let (broker, store) = tokio::join!(
+            self.service.publisher.check(),
+            self.service.originals.probe()
+        );
+        broker.map_err(IngestError::Broker)?;
+        store.map_err(|error: StoreError| IngestError::Store(Box::new(error)))?;
+        *ready_since = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Waits until every upload that was complete has been taken in or refused; to be
+    /// called when no new connections come. What is not done within the time is left:
+    /// it was not acknowledged, and its client will send it again.
+    pub async fn drain(&self, within: Duration) {
+        self.service.tasks.close();
+        let done = tokio::time::timeout(within, self.service.tasks.wait()).await;
+        if done.is_err() {
+            let left = self.service.tasks.len();
+            warn!(left, "uploads were still being taken in at the end");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The captures route as a client meets it: the real router on a real catalog, a
+//! real folder, and a broker that speaks Kafka's protocol (librdkafka's own mock
+//! cluster, over TCP).
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+
+mod accepted;
+mod connections;
+mod hostile;
+mod idempotency;
+mod labels;
+mod outages;
+mod refused;

@@ -1,0 +1,292 @@
+//! Records come in from one topic, in order per partition, on a thread of their own;
+//! out goes a bounded feed of records, assignments and revocations.
+//!
+//! Polling never waits for the work: when the feed is full, the partitions are paused
+//! and polling goes on. Positions move only by an explicit `commit` after the work is
+//! durable, and closing never waits longer than five seconds for librdkafka.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::FutureProducer;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+use schemas::topics;
+use tokio::sync::mpsc;
+
+/// One record of a topic, with its position.
+#[derive(Debug)]
+pub struct Record {
+    /// The partition it stands in.
+    pub partition: i32,
+    /// Its place in the partition.
+    pub offset: i64,
+    /// What it says; empty if it was a tombstone.
+    pub payload: Vec<u8>,
+}
+
+/// What a subscription tells, in the order it happened.
+#[derive(Debug)]
+pub enum Feed {
+    /// These partitions are ours from now on, each from this offset.
+    Assigned(Vec<(i32, i64)>),
+    /// These are no longer; what is not durable of them is somebody else's to do.
+    Revoked(Vec<i32>),
+    /// The next record of a partition.
+    Record(Record),
+    /// The subscription cannot go on.
+    Failed(String),
+}
+
+/// How many records may wait between polling and working. Larger only moves a backlog
+/// from the broker's disk into memory (2 MB a record at most, 40 KB usually); smaller
+/// pauses and resumes the partitions all the time.
+const FEED_CAPACITY: usize = 64;
+
+/// How often positions are told to the broker: they are a low-water mark to start
+/// from, and a lag display, never the truth.
+const COMMIT_EVERY: Duration = Duration::from_millis(500);
+
+/// How long closing may take. librdkafka can hang in it (rust-rdkafka #453, #509);
+/// nothing depends on a clean close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A consumer of one topic in a group.
+pub struct Subscription {
+    feed: mpsc::Receiver<Feed>,
+    shared: Arc<Shared>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// Next offset to read, per partition, to tell the broker.
+    positions: Mutex<HashMap<i32, i64>>,
+    /// What rebalances brought since the last poll.
+    rebalances: Mutex<VecDeque<Feed>>,
+    /// Partitions that are ours at this instant.
+    owned: Mutex<HashMap<i32, ()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Subscription {
+    /// Joins `group` on `topic`.
+    ///
+    /// # Errors
+    /// The settings are refused, or a thread cannot be had.
+    pub fn open(bootstrap_servers: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap_servers).set("group.id", group);
+        // Start offsets are set by hand on assignment; an offset that is out of range
+        // must stop the worker, never skip data.
+        config.set("auto.offset.reset", "error");
+        for (name, value) in topics::CONSUMER {
+            config.set(*name, *value);
+        }
+        let shared = Arc::new(Shared::default());
+        let context = Context { topic: topic.to_owned(), shared: shared.clone() };
+        let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
+        consumer.subscribe(&[topic])?;
+        let (sender, feed) = mpsc::channel(FEED_CAPACITY);
+        let thread = std::thread::Builder::new()
+            .name(format!("kafka-{topic}"))
+            .spawn({
+                let shared = shared.clone();
+                let topic = topic.to_owned();
+                move || poll(&consumer, &topic, &shared, &sender)
+            })
+            .map_err(|error| KafkaError::ClientCreation(format!("cannot start a thread: {error}")))?;
+        Ok(Self { feed, shared, thread: Some(thread) })
+    }
+
+    /// What happens next; none once the subscription has ended.
+    pub async fn next(&mut self) -> Option<Feed> {
+        self.feed.recv().await
+    }
+
+    /// What has happened already, without waiting.
+    pub fn try_next(&mut self) -> Option<Feed> {
+        self.feed.try_recv().ok()
+    }
+
+    /// Whether the partition is ours at this instant: asked before anything of it is
+    /// published, so that a revoked partition's open work dies.
+    pub fn owns(&self, partition: i32) -> bool {
+        lock(&self.shared.owned).contains_key(&partition)
+    }
+
+    /// Everything below `next_offset` of the partition is durable; told to the broker soon.
+    pub fn commit(&self, partition: i32, next_offset: i64) {
+        lock(&self.shared.positions).insert(partition, next_offset);
+    }
+
+    /// Leaves the group, or gives up doing so after five seconds.
+    pub async fn close(mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.feed.close();
+        let Some(thread) = self.thread.take() else { return };
+        let deadline = Instant::now() + CLOSE_WITHIN;
+        while !thread.is_finished() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
+        } else {
+            tracing::warn!("a Kafka consumer did not close within five seconds; going on without");
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+    }
+}
+
+fn poll(consumer: &BaseConsumer<Context>, topic: &str, shared: &Shared, sender: &mpsc::Sender<Feed>) {
+    let mut waiting = VecDeque::new();
+    let mut paused = false;
+    let mut committed_at = Instant::now();
+    while !shared.stop.load(Ordering::Acquire) {
+        let polled = consumer.poll(Duration::from_millis(if waiting.is_empty() { 100 } else { 5 }));
+        waiting.append(&mut lock(&shared.rebalances));
+        match polled {
+            None => {}
+            Some(Ok(message)) => waiting.push_back(Feed::Record(Record {
+                partition: message.partition(),
+                offset: message.offset(),
+                payload: message.payload().unwrap_or_default().to_vec(),
+            })),
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                waiting.push_back(Feed::Failed(format!(
+                    "records of topic {topic} that were not processed yet are gone from the broker"
+                )));
+            }
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                waiting.push_back(Feed::Failed(format!("consuming topic {topic}: {code}")));
+            }
+            // The broker is away or busy: librdkafka goes on trying.
+            Some(Err(error)) => tracing::debug!(%error, topic, "polling"),
+        }
+        while let Some(next) = waiting.pop_front() {
+            match sender.try_send(next) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(next)) => {
+                    waiting.push_front(next);
+                    break;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+            }
+        }
+        if waiting.is_empty() == paused {
+            let assigned = consumer.assignment().unwrap_or_default();
+            let switched = if paused { consumer.resume(&assigned) } else { consumer.pause(&assigned) };
+            match switched {
+                Ok(()) => paused = !paused,
+                Err(error) => tracing::debug!(%error, topic, "pausing or resuming"),
+            }
+        }
+        if committed_at.elapsed() >= COMMIT_EVERY {
+            committed_at = Instant::now();
+            commit(consumer, topic, shared, CommitMode::Async);
+        }
+    }
+    commit(consumer, topic, shared, CommitMode::Sync);
+}
+
+fn commit(consumer: &BaseConsumer<Context>, topic: &str, shared: &Shared, mode: CommitMode) {
+    let positions = std::mem::take(&mut *lock(&shared.positions));
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in positions {
+        if lock(&shared.owned).contains_key(&partition)
+            && list.add_partition_offset(topic, partition, Offset::Offset(offset)).is_err()
+        {
+            tracing::debug!(topic, partition, offset, "an offset that Kafka does not take");
+        }
+    }
+    if list.count() > 0 && let Err(error) = consumer.commit(&list, mode) {
+        // Harmless: the next start begins lower and drops what it knows.
+        tracing::debug!(%error, topic, "committing positions");
+    }
+}
+
+struct Context {
+    topic: String,
+    shared: Arc<Shared>,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, topic = self.topic, "Kafka consumer");
+    }
+}
+
+impl ConsumerContext for Context {
+    /// Takes over the two answers to a rebalance, so that every start offset is chosen
+    /// here: where the group left off, or the partition's first record, never "latest".
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                let told = match start_offsets(consumer, list) {
+                    Ok(starts) => Feed::Assigned(starts),
+                    Err(error) => Feed::Failed(format!("finding where to start in topic {}: {error}", self.topic)),
+                };
+                if let Err(error) = consumer.assign(list) {
+                    tracing::warn!(%error, topic = self.topic, "taking over partitions");
+                }
+                lock(&self.shared.owned).extend(list.elements().iter().map(|e| (e.partition(), ())));
+                lock(&self.shared.rebalances).push_back(told);
+            }
+            _ => {
+                let partitions: Vec<_> = list.elements().iter().map(|e| e.partition()).collect();
+                lock(&self.shared.owned).retain(|partition, ()| !partitions.contains(partition));
+                lock(&self.shared.positions).retain(|partition, _| !partitions.contains(partition));
+                lock(&self.shared.rebalances).push_back(Feed::Revoked(partitions));
+                if let Err(error) = consumer.unassign() {
+                    tracing::warn!(%error, topic = self.topic, "giving partitions back");
+                }
+            }
+        }
+    }
+}
+
+/// Sets, and tells, where each partition of `list` starts.
+fn start_offsets(
+    consumer: &BaseConsumer<Context>,
+    list: &mut TopicPartitionList,
+) -> Result<Vec<(i32, i64)>, KafkaError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let committed = consumer.committed_offsets(list.clone(), PATIENCE)?;
+    let mut starts = Vec::new();
+    for element in committed.elements() {
+        let start = match element.offset() {
+            Offset::Offset(offset) => offset,
+            _ => consumer.fetch_watermarks(element.topic(), element.partition(), PATIENCE)?.0,
+        };
+        list.set_partition_offset(element.topic(), element.partition(), Offset::Offset(start))?;
+        starts.push((element.partition(), start));
+    }
+    Ok(starts)
+}
+
+/// A producer with the settings that make its delivery report mean "durable".
+///
+/// # Errors
+/// The settings are refused.
+pub fn producer(bootstrap_servers: &str) -> Result<FutureProducer, KafkaError> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap_servers);
+    for (name, value) in topics::PRODUCER {
+        config.set(*name, *value);
+    }
+    config.create()
+}

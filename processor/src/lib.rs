@@ -1,0 +1,25 @@
+//! What happens to a photo after its upload: `prepare` turns the bytes into a small
+//! upright picture with fingerprints and scores, `organize` judges it against what the
+//! dataset has and commits it to the table, `record` writes the verdict into the catalog.
+//!
+//! The modules stand in the order the data moves.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod kafka;
+
+mod objects;
+pub use objects::ObjectRoot;
+
+pub mod prepare;
+
+pub mod organize;
+
+pub mod record;
+
+mod pipeline;
+pub use pipeline::{PipelineSettings, run};
+
+mod error;
+pub use error::ProcessorError;
+
+pub mod metrics;

@@ -1,0 +1,379 @@
+//! The exactly-once commit. In goes a batch of judged records, out comes the version of
+//! the photos table that holds them; afterwards every record up to the batch's last
+//! offset is in the tables once, however often this is tried and wherever it dies.
+//!
+//! 1. The files are written under names of their own: until a commit names them they
+//!    are nothing.
+//! 2. ONE commit to the photos table adds the shard, names the file of rejections, and
+//!    moves `txn(prepared/{partition})` to the last offset. This is the only truth.
+//! 3. The rejections table follows: its own commit adds that file with the same `txn`.
+//!    Dying in between is repaired on the next load, before anything new is committed.
+//!
+//! Every retry begins with a read: the `txn` in the table says whether a commit whose
+//! answer was lost is there, and whether another worker has taken over.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::{Action, Add, StructType, Transaction};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use object_store::{ObjectStoreExt as _, PutMode, PutOptions, path::Path};
+use schemas::{DatasetId, ObjectKey, table};
+use serde::{Deserialize, Serialize};
+
+use super::shard::ShardFile;
+use crate::error::ProcessorError;
+use crate::objects::ObjectRoot;
+
+/// How often a commit is tried before the worker gives up its state and starts anew
+/// from the table. Each try reads first.
+const MAX_TRIES: u32 = 5;
+
+/// The name of our own entry in a commit's `commitInfo`.
+const COMMIT_ENTRY: &str = "tintype";
+
+/// What a commit to `photos` says about the rejections that belong to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct CommitEntry {
+    rejections: Option<FileEntry>,
+}
+
+/// A data file, as a commit names it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct FileEntry {
+    path: String,
+    num_bytes: usize,
+    num_rows: usize,
+    labels: (String, String),
+}
+
+/// The two tables of one dataset, as this partition's owner writes them.
+pub struct Tables {
+    dataset: DatasetId,
+    /// `prepared/{partition}`: under this name the tables keep our position.
+    app_id: String,
+    root: ObjectRoot,
+    photos: DeltaTable,
+    rejections: DeltaTable,
+    /// The last offset that the photos table has, -1 before the first.
+    position: i64,
+}
+
+impl Tables {
+    /// Opens the tables, made empty if they are not there, and finishes what a process
+    /// that died between the two commits left open.
+    ///
+    /// # Errors
+    /// The store or a table cannot be read or written.
+    pub async fn open(root: &ObjectRoot, dataset: &DatasetId, partition: i32) -> Result<Self, ProcessorError> {
+        let photos = ObjectKey::PhotosTable { dataset: dataset.clone() };
+        let rejections = ObjectKey::RejectionsTable { dataset: dataset.clone() };
+        let mut tables = Self {
+            dataset: dataset.clone(),
+            app_id: format!("{}/{partition}", schemas::topics::PREPARED),
+            root: root.clone(),
+            photos: open_or_create(root, &photos, table::photos().as_ref().try_into_kernel()).await?,
+            rejections: open_or_create(root, &rejections, table::rejections().as_ref().try_into_kernel()).await?,
+            position: -1,
+        };
+        tables.position = tables.committed(&tables.photos).await?;
+        tables.follow_up().await?;
+        Ok(tables)
+    }
+
+    /// The last offset that the tables have; -1 before the first.
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// The table of accepted photos.
+    pub fn photos(&self) -> &DeltaTable {
+        &self.photos
+    }
+
+    /// The table of everything else.
+    pub fn rejections(&self) -> &DeltaTable {
+        &self.rejections
+    }
+
+    /// The version that the photos table is at.
+    pub fn version(&self) -> i64 {
+        self.photos.version().and_then(|version| i64::try_from(version).ok()).unwrap_or(-1)
+    }
+
+    /// Commits the files of a batch whose records stand at `offsets`, first and last, and
+    /// tells the version of the photos table that holds them.
+    ///
+    /// # Errors
+    /// The store fails on and on, or another worker is further than we are. Either way the
+    /// caller drops its state and begins anew from what the table says.
+    pub async fn commit(
+        &mut self,
+        offsets: (i64, i64),
+        photos: Option<ShardFile>,
+        rejections: Option<ShardFile>,
+    ) -> Result<i64, ProcessorError> {
+        let mut actions = Vec::new();
+        if let Some(file) = photos {
+            let table = ObjectKey::PhotosTable { dataset: self.dataset.clone() };
+            actions.push(Action::Add(add(&self.write_file(&table, offsets, file).await?)));
+        }
+        let mut entry = CommitEntry { rejections: None };
+        if let Some(file) = rejections {
+            let table = ObjectKey::RejectionsTable { dataset: self.dataset.clone() };
+            entry.rejections = Some(self.write_file(&table, offsets, file).await?);
+        }
+        let version = self.commit_photos(offsets.1, actions, &entry).await?;
+        if let Some(file) = &entry.rejections {
+            self.commit_rejections(offsets.1, file).await?;
+        }
+        Ok(version)
+    }
+
+    async fn write_file(
+        &self,
+        table: &ObjectKey,
+        (first, last): (i64, i64),
+        file: ShardFile,
+    ) -> Result<FileEntry, ProcessorError> {
+        let app = self.app_id.replace('/', "-");
+        let path = format!("{app}-{first:012}-{last:012}-{}.parquet", uuid::Uuid::now_v7().simple());
+        let entry = FileEntry {
+            path: path.clone(),
+            num_bytes: file.bytes.len(),
+            num_rows: file.num_rows,
+            labels: file.labels,
+        };
+        let key = Path::from(format!("{table}/{path}"));
+        let payload = object_store::PutPayload::from(file.bytes);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let options = PutOptions::from(PutMode::Create);
+            match self.root.store().put_opts(&key, payload.clone(), options).await {
+                Ok(_) => return Ok(entry),
+                // Nobody else has this name: an earlier try arrived though its answer did not.
+                Err(object_store::Error::AlreadyExists { .. }) => {
+                    let found = self.root.store().head(&key).await.map_err(ProcessorError::store(format!("reading back {key}")))?;
+                    if found.size == entry.num_bytes as u64 {
+                        return Ok(entry);
+                    }
+                    return Err(ProcessorError::Table {
+                        table: table.to_string(),
+                        what: format!("{key} has {} bytes and should have {}", found.size, entry.num_bytes),
+                    });
+                }
+                Err(error) if tries >= MAX_TRIES => return Err(ProcessorError::store(format!("writing {key}"))(error)),
+                Err(error) => {
+                    tracing::warn!(%error, %key, tries, "writing a shard failed; trying again");
+                    pause(tries).await;
+                }
+            }
+        }
+    }
+
+    /// The one commit that counts.
+    async fn commit_photos(&mut self, last: i64, actions: Vec<Action>, entry: &CommitEntry) -> Result<i64, ProcessorError> {
+        let before = self.position;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let info = serde_json::to_value(entry).unwrap_or_default();
+            let failure = match commit(&self.photos, &self.app_id, last, actions.clone(), info).await {
+                Ok(version) => {
+                    reload(&mut self.photos, "photos", &self.dataset).await?;
+                    self.position = last;
+                    return Ok(version);
+                }
+                Err(error) => error,
+            };
+            // Did it arrive all the same? Has somebody else gone on?
+            reload(&mut self.photos, "photos", &self.dataset).await?;
+            let position = self.committed(&self.photos).await?;
+            if position == last {
+                tracing::info!(dataset = %self.dataset, last, "a commit whose answer was lost is there");
+                self.position = last;
+                return Ok(self.version());
+            }
+            if position != before {
+                return Err(ProcessorError::Fenced {
+                    dataset: self.dataset.to_string(),
+                    what: format!("ours was {before}, wanted {last}, the table has {position}"),
+                });
+            }
+            if tries >= MAX_TRIES {
+                return Err(ProcessorError::delta(format!("committing to photos of {}", self.dataset))(failure));
+            }
+            tracing::warn!(error = %failure, dataset = %self.dataset, tries, "a commit failed; trying again");
+            pause(tries).await;
+        }
+    }
+
+    async fn commit_rejections(&mut self, last: i64, file: &FileEntry) -> Result<(), ProcessorError> {
+        let mut tries = 0;
+        while self.committed(&self.rejections).await? < last {
+            tries += 1;
+            let actions = vec![Action::Add(add(file))];
+            let result = commit(&self.rejections, &self.app_id, last, actions, serde_json::Value::Null).await;
+            reload(&mut self.rejections, "rejections", &self.dataset).await?;
+            if let Err(error) = result {
+                if tries >= MAX_TRIES {
+                    return Err(ProcessorError::delta(format!("committing to rejections of {}", self.dataset))(error));
+                }
+                tracing::warn!(%error, dataset = %self.dataset, tries, "a commit failed; reading and trying again");
+                pause(tries).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the rejections table to where the photos table says it should be. Only the
+    /// last of our commits can be unfollowed: the next one waits for this.
+    async fn follow_up(&mut self) -> Result<(), ProcessorError> {
+        if self.position < 0 || self.committed(&self.rejections).await? >= self.position {
+            return Ok(());
+        }
+        let log = self.photos.log_store();
+        let newest = self.photos.version().unwrap_or(0);
+        for version in (0..=newest).rev() {
+            let doing = || ProcessorError::delta(format!("reading version {version} of photos of {}", self.dataset));
+            let Some(bytes) = log.read_commit_entry(version).await.map_err(doing())? else { break };
+            let lines: Vec<serde_json::Value> =
+                bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+            let ours = lines.iter().any(|line| {
+                line["txn"]["appId"] == self.app_id.as_str() && line["txn"]["version"] == self.position
+            });
+            if ours {
+                let entry = lines.iter().find_map(|line| line["commitInfo"].get(COMMIT_ENTRY)).cloned();
+                let entry = entry.and_then(|entry| serde_json::from_value::<CommitEntry>(entry).ok());
+                if let Some(file) = entry.and_then(|entry| entry.rejections) {
+                    tracing::info!(dataset = %self.dataset, version, "finishing a commit that a crash cut in two");
+                    self.commit_rejections(self.position, &file).await?;
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn committed(&self, table: &DeltaTable) -> Result<i64, ProcessorError> {
+        let doing = || ProcessorError::delta(format!("reading the position of {}", self.dataset));
+        let snapshot = table.snapshot().map_err(doing())?;
+        let log = table.log_store();
+        Ok(snapshot.transaction_version(log.as_ref(), &self.app_id).await.map_err(doing())?.unwrap_or(-1))
+    }
+}
+
+async fn pause(tries: u32) {
+    let jitter = rand_millis(100);
+    tokio::time::sleep(std::time::Duration::from_millis((100 << tries.min(5)) + jitter)).await;
+}
+
+fn rand_millis(below: u64) -> u64 {
+    uuid::Uuid::now_v7().as_u64_pair().1 % below
+}
+
+async fn reload(table: &mut DeltaTable, name: &str, dataset: &DatasetId) -> Result<(), ProcessorError> {
+    table.update_state().await.map_err(ProcessorError::delta(format!("reading {name} of {dataset}")))
+}
+
+/// One try, built on the state that `table` was last read at: if the table has moved on
+/// since, it fails and nothing is written.
+async fn commit(
+    table: &DeltaTable,
+    app_id: &str,
+    last: i64,
+    actions: Vec<Action>,
+    info: serde_json::Value,
+) -> Result<i64, DeltaTableError> {
+    let properties = CommitProperties::default()
+        .with_max_retries(0)
+        .with_cleanup_expired_logs(Some(false))
+        .with_application_transaction(Transaction::new_with_last_update(
+            app_id,
+            last,
+            Some(chrono::Utc::now().timestamp_millis()),
+        ))
+        .with_metadata(if info.is_null() { None } else { Some((COMMIT_ENTRY.to_owned(), info)) });
+    let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+    let snapshot = table.snapshot()?;
+    let done = CommitBuilder::from(properties)
+        .with_actions(actions)
+        .build(Some(snapshot), table.log_store(), operation)
+        .await?;
+    Ok(i64::try_from(done.version()).unwrap_or(i64::MAX))
+}
+
+fn add(file: &FileEntry) -> Add {
+    let stats = serde_json::json!({
+        "numRecords": file.num_rows,
+        "minValues": {"label": file.labels.0},
+        "maxValues": {"label": file.labels.1},
+        "nullCount": {"label": 0},
+    });
+    Add {
+        path: file.path.clone(),
+        partition_values: HashMap::new(),
+        size: i64::try_from(file.num_bytes).unwrap_or(i64::MAX),
+        modification_time: chrono::Utc::now().timestamp_millis(),
+        data_change: true,
+        stats: Some(stats.to_string()),
+        tags: None,
+        deletion_vector: None,
+        base_row_id: None,
+        default_row_commit_version: None,
+        clustering_provider: None,
+    }
+}
+
+async fn open_or_create<E: std::fmt::Display>(
+    root: &ObjectRoot,
+    key: &ObjectKey,
+    columns: Result<StructType, E>,
+) -> Result<DeltaTable, ProcessorError> {
+    let columns = columns
+        .map_err(|error| ProcessorError::Table { table: key.to_string(), what: format!("its columns: {error}") })?;
+    let url = root.table_url(key);
+    let build = || {
+        DeltaTableBuilder::from_url(url.clone())
+            .and_then(|builder| builder.with_storage_backend(root.outer(), url.clone()).build())
+            .map_err(ProcessorError::delta(format!("opening {key}")))
+    };
+    let mut table = build()?;
+    match table.load().await {
+        Ok(()) => return Ok(table),
+        Err(DeltaTableError::NotATable(_) | DeltaTableError::InvalidTableLocation(_)) => {}
+        Err(error) => {
+            // A folder without a log is a table that is not there yet; anything else is an error.
+            let exists = table.verify_deltatable_existence().await;
+            if !matches!(exists, Ok(false)) {
+                return Err(ProcessorError::delta(format!("opening {key}"))(error));
+            }
+        }
+    }
+    let created = CreateBuilder::new()
+        .with_log_store(table.log_store())
+        .with_save_mode(SaveMode::ErrorIfExists)
+        .with_columns(columns.fields().cloned())
+        .await;
+    match created {
+        Ok(created) => Ok(created),
+        Err(error) => {
+            // Somebody else made it, or our own answer was lost: read before judging.
+            let mut table = build()?;
+            match table.load().await {
+                Ok(()) => Ok(table),
+                Err(_) => Err(ProcessorError::delta(format!("creating {key}"))(error)),
+            }
+        }
+    }
+}
+
+/// Shared by the loader: the store that a table's file paths are relative to.
+pub(super) fn table_store(table: &DeltaTable) -> Arc<dyn object_store::ObjectStore> {
+    table.object_store()
+}

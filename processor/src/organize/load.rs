@@ -1,0 +1,183 @@
+//! The index of a dataset, rebuilt from its tables' own columns, and the outcomes of the
+//! rows that may not have been told before the process died.
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::{Float32Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use deltalake_core::DeltaTable;
+use deltalake_core::logstore::parquet_reader::ParquetObjectReader;
+use futures::TryStreamExt as _;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::ProjectionMask;
+use schemas::events::{CaptureDecided, Scores};
+use schemas::{CaptureId, Sha256, Status};
+
+use super::delta::{Tables, table_store};
+use super::index::{Fingerprints, Index, pdq_words};
+use crate::error::ProcessorError;
+
+/// Rows read at a time.
+const BATCH_ROWS: usize = 4096;
+
+/// What stands in the tables.
+pub struct Loaded {
+    /// Everything that was judged.
+    pub index: Index,
+    /// The outcomes of rows at or past the offset that was asked for.
+    pub outcomes: Vec<CaptureDecided>,
+}
+
+/// Reads both tables. Rows of `partition` from offset `tell_from` on come back as outcomes
+/// too: their records are about to be read again, and nobody else can tell them.
+///
+/// # Errors
+/// A file cannot be read, or is not ours.
+pub async fn load(tables: &Tables, partition: i32, tell_from: i64) -> Result<Loaded, ProcessorError> {
+    let mut loaded = Loaded { index: Index::default(), outcomes: Vec::new() };
+    let version = tables.version();
+    read(tables.photos(), PHOTO_COLUMNS, |rows| photos(rows, version, partition, tell_from, &mut loaded)).await?;
+    read(tables.rejections(), REJECTION_COLUMNS, |rows| rejections(rows, version, partition, tell_from, &mut loaded))
+        .await?;
+    Ok(loaded)
+}
+
+const PHOTO_COLUMNS: &[&str] = &[
+    "id", "label", "original.sha256", "received_at", "phash", "pdq", "pdq_quality", "pixel_sha256", "group_id", "split",
+    "dark_score", "light_score", "blurry_score", "low_information_score", "odd_aspect_ratio_score", "odd_size_score",
+    "grayscale_score", "kafka.partition", "kafka.offset",
+];
+
+const REJECTION_COLUMNS: &[&str] = &[
+    "id", "label", "status", "reason", "detail", "twin_id", "original.sha256", "received_at", "kafka.partition",
+    "kafka.offset",
+];
+
+async fn read(
+    table: &DeltaTable,
+    columns: &[&str],
+    mut take: impl FnMut(&RecordBatch) -> Option<()>,
+) -> Result<(), ProcessorError> {
+    let name = table.table_url().to_string();
+    let snapshot = table.snapshot().map_err(ProcessorError::delta(format!("reading {name}")))?;
+    let files: Vec<_> =
+        snapshot.log_data().into_iter().map(|file| (file.object_store_path(), file.size())).collect();
+    let store = table_store(table);
+    for (path, size) in files {
+        let doing = || ProcessorError::parquet(format!("reading {path} of {name}"));
+        let reader = ParquetObjectReader::new(store.clone(), path.clone())
+            .with_file_size(u64::try_from(size).unwrap_or_default());
+        let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(doing())?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        let mut stream = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(doing())?;
+        while let Some(rows) = stream.try_next().await.map_err(doing())? {
+            take(&rows).ok_or_else(|| ProcessorError::Table {
+                table: name.clone(),
+                what: format!("{path} has not the columns that it should have"),
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn photos(rows: &RecordBatch, version: i64, partition: i32, tell_from: i64, loaded: &mut Loaded) -> Option<()> {
+    let facts = Facts::of(rows)?;
+    let phash = rows.column_by_name("phash")?.as_primitive_opt::<Int64Type>()?;
+    let pdq = rows.column_by_name("pdq")?.as_binary_opt::<i32>()?;
+    let pdq_quality = rows.column_by_name("pdq_quality")?.as_primitive_opt::<Int32Type>()?;
+    let pixels = rows.column_by_name("pixel_sha256")?.as_string_opt::<i32>()?;
+    let group = rows.column_by_name("group_id")?.as_string_opt::<i32>()?;
+    let split = rows.column_by_name("split")?.as_string_opt::<i32>()?;
+    for row in 0..rows.num_rows() {
+        let id: CaptureId = facts.id.value(row).parse().ok()?;
+        let prints = Fingerprints {
+            sha256: facts.sha256.value(row).parse().ok()?,
+            pixel_sha256: pixels.value(row).parse().ok()?,
+            phash: phash.value(row).cast_unsigned(),
+            pdq: pdq_words(pdq.value(row))?,
+            pdq_quality: pdq_quality.value(row).try_into().ok()?,
+        };
+        loaded.index.add_photo(id, group.value(row).parse().ok()?, &prints);
+        if facts.must_be_told(row, partition, tell_from) {
+            let score = |name: &str| Some(rows.column_by_name(name)?.as_primitive_opt::<Float32Type>()?.value(row));
+            loaded.outcomes.push(CaptureDecided {
+                status: Status::Accepted.to_string(),
+                group_id: Some(group.value(row).to_owned()),
+                split: Some(split.value(row).to_owned()),
+                scores: Some(Scores {
+                    dark: score("dark_score")?,
+                    light: score("light_score")?,
+                    blurry: score("blurry_score")?,
+                    low_information: score("low_information_score")?,
+                    odd_aspect_ratio: score("odd_aspect_ratio_score")?,
+                    odd_size: score("odd_size_score")?,
+                    grayscale: score("grayscale_score")?,
+                }),
+                table_version: Some(version),
+                ..facts.outcome(row)?
+            });
+        }
+    }
+    Some(())
+}
+
+fn rejections(rows: &RecordBatch, version: i64, partition: i32, tell_from: i64, loaded: &mut Loaded) -> Option<()> {
+    let facts = Facts::of(rows)?;
+    let text = |name: &str, row: usize| {
+        let column = rows.column_by_name(name)?.as_string_opt::<i32>()?;
+        (!column.is_null(row)).then(|| column.value(row).to_owned())
+    };
+    for row in 0..rows.num_rows() {
+        loaded.index.add_judged(facts.id.value(row).parse().ok()?);
+        if facts.must_be_told(row, partition, tell_from) {
+            loaded.outcomes.push(CaptureDecided {
+                status: text("status", row)?,
+                reason: text("reason", row),
+                detail: text("detail", row),
+                twin_id: text("twin_id", row),
+                table_version: Some(version),
+                ..facts.outcome(row)?
+            });
+        }
+    }
+    Some(())
+}
+
+/// The columns that both tables have.
+struct Facts<'a> {
+    id: &'a arrow::array::StringArray,
+    label: &'a arrow::array::StringArray,
+    sha256: &'a arrow::array::StringArray,
+    received_at: &'a arrow::array::TimestampMicrosecondArray,
+    partition: &'a arrow::array::Int32Array,
+    offset: &'a arrow::array::Int64Array,
+}
+
+impl<'a> Facts<'a> {
+    fn of(rows: &'a RecordBatch) -> Option<Self> {
+        let kafka = rows.column_by_name("kafka")?.as_struct_opt()?;
+        let original = rows.column_by_name("original")?.as_struct_opt()?;
+        Some(Self {
+            id: rows.column_by_name("id")?.as_string_opt()?,
+            label: rows.column_by_name("label")?.as_string_opt()?,
+            sha256: original.column_by_name("sha256")?.as_string_opt()?,
+            received_at: rows.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?,
+            partition: kafka.column_by_name("partition")?.as_primitive_opt()?,
+            offset: kafka.column_by_name("offset")?.as_primitive_opt()?,
+        })
+    }
+
+    fn must_be_told(&self, row: usize, partition: i32, tell_from: i64) -> bool {
+        self.partition.value(row) == partition && self.offset.value(row) >= tell_from
+    }
+
+    fn outcome(&self, row: usize) -> Option<CaptureDecided> {
+        let sha256: Sha256 = self.sha256.value(row).parse().ok()?;
+        Some(CaptureDecided {
+            capture_id: self.id.value(row).to_owned(),
+            label: self.label.value(row).to_owned(),
+            sha256: sha256.as_bytes().to_vec(),
+            received_at_us: self.received_at.value(row),
+            decided_at_us: chrono::Utc::now().timestamp_micros(),
+            ..CaptureDecided::default()
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! Stage two: prepared photos become rows.
+//!
+//! One owner per dataset takes the records of topic `prepared` in order, judges each
+//! against what the dataset has, and commits rows, rejections and its own position
+//! together. The modules stand in the order a record meets them.
+
+mod stage;
+pub use stage::{OrganizeSettings, run};
+
+mod index;
+
+mod judge;
+
+mod outcome;
+
+mod batch;
+pub use batch::RollPolicy;
+
+mod shard;
+
+mod delta;
+
+mod load;

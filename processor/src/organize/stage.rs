@@ -1,0 +1,358 @@
+//! Topic `prepared` comes in, one owner per dataset and in order; verdicts go out on
+//! topic `outcomes` at once, and rows into the tables shard by shard.
+//!
+//! The group's offset in Kafka is only the lowest record that somebody still waits for;
+//! the truth about progress is the `txn` in each dataset's table. A failure that is not a
+//! photo's fault ends the stage, and it begins anew from there.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use prost::Message as _;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use schemas::events::photo_prepared::Result as Prepared;
+use schemas::events::{CaptureDecided, PhotoPrepared};
+use schemas::{CaptureId, DatasetId, topics};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{Batch, RollPolicy};
+use super::delta::Tables;
+use super::index::{Fingerprints, Index};
+use super::judge::{Verdict, judge};
+use super::load::load;
+use super::outcome::outcome;
+use super::shard;
+use crate::error::ProcessorError;
+use crate::kafka::{Feed, Record, Subscription, producer};
+use crate::metrics;
+use crate::objects::ObjectRoot;
+
+/// Bytes of all open batches together; beyond it the largest is committed early. Larger
+/// holds more memory, smaller makes small files when many datasets are busy at once.
+const MAX_OPEN_BYTES: usize = 64 << 20;
+
+/// Captures that all indices together may know (about 250 bytes each) before those of
+/// idle datasets are dropped; they are read again when a photo comes.
+const MAX_INDEXED: usize = 4_000_000;
+
+/// Verdicts whose delivery is awaited together. More only delays noticing that the
+/// broker is gone.
+const OUTCOMES_IN_FLIGHT: usize = 500;
+
+/// What the stage needs.
+#[derive(Clone)]
+pub struct OrganizeSettings {
+    /// Kafka.
+    pub bootstrap_servers: String,
+    /// Where the tables lie.
+    pub objects: ObjectRoot,
+    /// When shards roll.
+    pub roll: RollPolicy,
+}
+
+/// Runs until `shutdown`, then commits what is open.
+///
+/// # Errors
+/// Kafka, the store or a table fails: call again, nothing is lost.
+pub async fn run(settings: &OrganizeSettings, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
+    let subscription = Subscription::open(&settings.bootstrap_servers, "organize", topics::PREPARED)
+        .map_err(ProcessorError::kafka("subscribing to topic prepared"))?;
+    let producer = producer(&settings.bootstrap_servers).map_err(ProcessorError::kafka("making a producer"))?;
+    let mut organizer =
+        Organizer { settings: settings.clone(), subscription, producer, partitions: HashMap::new(), in_flight: VecDeque::new() };
+    let ended = organizer.work(shutdown).await;
+    let ended = match ended {
+        Ok(()) => organizer.commit_all().await,
+        error => error,
+    };
+    organizer.subscription.close().await;
+    ended
+}
+
+type Delivery = rdkafka::producer::future_producer::DeliveryFuture;
+
+struct Organizer {
+    settings: OrganizeSettings,
+    subscription: Subscription,
+    producer: FutureProducer,
+    partitions: HashMap<i32, Partition>,
+    in_flight: VecDeque<Delivery>,
+}
+
+/// One partition that is ours.
+struct Partition {
+    /// Where we began to read it.
+    start: i64,
+    /// The next offset to come.
+    next: i64,
+    datasets: HashMap<DatasetId, Dataset>,
+}
+
+/// One dataset of a partition.
+struct Dataset {
+    tables: Tables,
+    index: Index,
+    open: Option<Batch>,
+    used_at: Instant,
+}
+
+impl Partition {
+    /// The lowest offset that still waits for its commit.
+    fn low_water(&self) -> i64 {
+        let open = self.datasets.values().filter_map(|dataset| dataset.open.as_ref());
+        open.map(|batch| batch.offsets.0).min().unwrap_or(self.next)
+    }
+}
+
+impl Organizer {
+    async fn work(&mut self, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
+        loop {
+            let due = self.next_due();
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                feed = self.subscription.next() => match feed {
+                    Some(Feed::Assigned(starts)) => {
+                        for (partition, start) in starts {
+                            tracing::debug!(partition, start, "organizing");
+                            self.partitions.insert(partition, Partition { start, next: start, datasets: HashMap::new() });
+                        }
+                    }
+                    // What was open there is somebody else's to do again.
+                    Some(Feed::Revoked(partitions)) => {
+                        self.partitions.retain(|partition, _| !partitions.contains(partition));
+                    }
+                    Some(Feed::Record(record)) => self.take(record).await?,
+                    Some(Feed::Failed(what)) => return Err(ProcessorError::Subscription(what)),
+                    None => return Err(ProcessorError::Subscription("the subscription to topic prepared ended".into())),
+                },
+                () = tokio::time::sleep_until(due.into()) => self.commit_due().await?,
+            }
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let batches = self.partitions.values().flat_map(|p| p.datasets.values()).filter_map(|d| d.open.as_ref());
+        let due = batches.map(|batch| batch.due(&self.settings.roll)).min();
+        due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
+    }
+
+    async fn take(&mut self, record: Record) -> Result<(), ProcessorError> {
+        let Record { partition, offset, payload } = record;
+        let Some(state) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        state.next = offset + 1;
+        let prepared = match decode(&payload) {
+            Ok(prepared) => prepared,
+            Err(what) => {
+                // Not one of ours: it cannot be a photo, and it must not stall the others.
+                tracing::error!(partition, offset, what, "a record of topic prepared cannot be read; left out");
+                ::metrics::counter!(metrics::POISON_RECORDS).increment(1);
+                return Ok(());
+            }
+        };
+        let (id, dataset_id, prepared) = prepared;
+        if !state.datasets.contains_key(&dataset_id) {
+            let opened = open_dataset(&self.settings.objects, &dataset_id, partition, state.start).await?;
+            for told in opened.1 {
+                self.tell(CaptureDecided { dataset_id: dataset_id.to_string(), ..told }).await?;
+            }
+            self.forget_idle();
+            if let Some(state) = self.partitions.get_mut(&partition) {
+                state.datasets.insert(dataset_id.clone(), opened.0);
+            }
+        }
+        let Some(dataset) = self.partitions.get_mut(&partition).and_then(|p| p.datasets.get_mut(&dataset_id)) else {
+            return Ok(());
+        };
+        dataset.used_at = Instant::now();
+        // In the table already, or the same capture under another offset: a replay.
+        if offset <= dataset.tables.position() || dataset.index.knows(id) {
+            ::metrics::counter!(metrics::REPLAYS).increment(1);
+            self.announce(partition);
+            return Ok(());
+        }
+        let verdict = judge(id, &prepared, &dataset.index);
+        remember(&mut dataset.index, id, &prepared, &verdict);
+        let told = outcome(id, &prepared, &verdict);
+        let reason = told.reason.clone().unwrap_or_default();
+        ::metrics::counter!(metrics::VERDICTS, "status" => told.status.clone(), "reason" => reason).increment(1);
+        let batch = dataset.open.get_or_insert_with(|| Batch::open(offset));
+        batch.push(id, offset, prepared, verdict, told.clone());
+        let full = batch.is_full(&self.settings.roll);
+        self.tell(told).await?;
+        if full {
+            self.commit(partition, &dataset_id).await?;
+        }
+        self.make_room().await
+    }
+
+    /// Publishes an outcome; its delivery is awaited before the group's offset passes it.
+    async fn tell(&mut self, told: CaptureDecided) -> Result<(), ProcessorError> {
+        let payload = told.encode_to_vec();
+        loop {
+            let record = FutureRecord::to(topics::OUTCOMES).key(&told.capture_id).payload(&payload);
+            match self.producer.send_result(record) {
+                Ok(delivery) => {
+                    self.in_flight.push_back(delivery);
+                    break;
+                }
+                Err((rdkafka::error::KafkaError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull), _)) => {
+                    self.settle().await?;
+                }
+                Err((error, _)) => return Err(ProcessorError::kafka("publishing an outcome")(error)),
+            }
+        }
+        if self.in_flight.len() >= OUTCOMES_IN_FLIGHT {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every outcome told so far is durable.
+    async fn settle(&mut self) -> Result<(), ProcessorError> {
+        for delivered in join_all(self.in_flight.drain(..)).await {
+            match delivered {
+                Ok(Ok(_)) => {}
+                Ok(Err((error, _))) => return Err(ProcessorError::kafka("publishing an outcome")(error)),
+                Err(_) => return Err(ProcessorError::Subscription("the producer of outcomes ended".into())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit_due(&mut self) -> Result<(), ProcessorError> {
+        let due = self.open_batches(|batch, roll| batch.is_full(roll));
+        for (partition, dataset, _) in due {
+            self.commit(partition, &dataset).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit_all(&mut self) -> Result<(), ProcessorError> {
+        for (partition, dataset, _) in self.open_batches(|_, _| true) {
+            self.commit(partition, &dataset).await?;
+        }
+        self.settle().await
+    }
+
+    async fn make_room(&mut self) -> Result<(), ProcessorError> {
+        let open = self.open_batches(|_, _| true);
+        if open.iter().map(|(.., num_bytes)| num_bytes).sum::<usize>() <= MAX_OPEN_BYTES {
+            return Ok(());
+        }
+        match open.into_iter().max_by_key(|(.., num_bytes)| *num_bytes) {
+            Some((partition, dataset, _)) => self.commit(partition, &dataset).await,
+            None => Ok(()),
+        }
+    }
+
+    fn open_batches(&self, pick: impl Fn(&Batch, &RollPolicy) -> bool) -> Vec<(i32, DatasetId, usize)> {
+        let mut picked = Vec::new();
+        for (&partition, state) in &self.partitions {
+            for (id, dataset) in &state.datasets {
+                if let Some(batch) = dataset.open.as_ref().filter(|batch| pick(batch, &self.settings.roll)) {
+                    picked.push((partition, id.clone(), batch.num_bytes()));
+                }
+            }
+        }
+        picked
+    }
+
+    /// Turns the open batch of a dataset into files and ONE commit, tells the outcomes with
+    /// their table version, and lets the group's offset pass.
+    async fn commit(&mut self, partition: i32, id: &DatasetId) -> Result<(), ProcessorError> {
+        if !self.subscription.owns(partition) {
+            // Revoked a moment ago: the new owner does these records again.
+            return Ok(());
+        }
+        let Some(dataset) = self.partitions.get_mut(&partition).and_then(|p| p.datasets.get_mut(id)) else { return Ok(()) };
+        let Some(batch) = dataset.open.take() else { return Ok(()) };
+        let began = Instant::now();
+        let Batch { accepted, declined, outcomes, offsets, .. } = batch;
+        let (num_rows, num_declined) = (accepted.len(), declined.len());
+        let of = id.clone();
+        let (photos, rejections) = tokio::task::spawn_blocking(move || {
+            let photos = (!accepted.is_empty()).then(|| shard::photos(&of, partition, accepted)).transpose()?;
+            let rejections = (!declined.is_empty()).then(|| shard::rejections(&of, partition, declined)).transpose()?;
+            Ok::<_, ProcessorError>((photos, rejections))
+        })
+        .await
+        .map_err(|error| ProcessorError::Subscription(format!("writing a shard: {error}")))??;
+        let num_bytes = photos.as_ref().map_or(0, |file| file.bytes.len());
+        let version = dataset.tables.commit(offsets, photos, rejections).await?;
+        tracing::info!(dataset = %id, version, num_rows, num_declined, num_bytes, ms = began.elapsed().as_millis() as u64, "shard committed");
+        ::metrics::histogram!(metrics::COMMIT_SECONDS).record(began.elapsed().as_secs_f64());
+        ::metrics::counter!(metrics::SHARD_BYTES).increment(num_bytes as u64);
+        for told in outcomes {
+            self.tell(CaptureDecided { table_version: Some(version), ..told }).await?;
+        }
+        self.settle().await?;
+        self.announce(partition);
+        Ok(())
+    }
+
+    /// Tells Kafka the low-water mark, if every outcome below it is durable.
+    fn announce(&mut self, partition: i32) {
+        if self.in_flight.is_empty()
+            && let Some(state) = self.partitions.get(&partition)
+        {
+            self.subscription.commit(partition, state.low_water());
+        }
+    }
+
+    /// Drops what is known of datasets that are idle, the longest first.
+    fn forget_idle(&mut self) {
+        let datasets = || self.partitions.values().flat_map(|p| p.datasets.iter());
+        let mut known: usize = datasets().map(|(_, d)| d.index.len()).sum();
+        if known <= MAX_INDEXED {
+            return;
+        }
+        let mut idle: Vec<_> = datasets().filter(|(_, d)| d.open.is_none()).map(|(id, d)| (d.used_at, id.clone(), d.index.len())).collect();
+        idle.sort();
+        for (_, id, len) in idle {
+            if known <= MAX_INDEXED {
+                break;
+            }
+            known -= len;
+            self.partitions.values_mut().for_each(|p| {
+                p.datasets.remove(&id);
+            });
+        }
+    }
+}
+
+fn decode(payload: &[u8]) -> Result<(CaptureId, DatasetId, PhotoPrepared), String> {
+    let prepared = PhotoPrepared::decode(payload).map_err(|error| error.to_string())?;
+    let capture = prepared.capture.as_ref().ok_or("it names no capture")?;
+    let id = capture.capture_id.parse().map_err(|error: schemas::InvalidId| error.to_string())?;
+    let dataset = capture.dataset_id.parse().map_err(|error: schemas::InvalidId| error.to_string())?;
+    Ok((id, dataset, prepared))
+}
+
+async fn open_dataset(
+    objects: &ObjectRoot,
+    id: &DatasetId,
+    partition: i32,
+    tell_from: i64,
+) -> Result<(Dataset, Vec<CaptureDecided>), ProcessorError> {
+    let began = Instant::now();
+    let tables = Tables::open(objects, id, partition).await?;
+    let loaded = load(&tables, partition, tell_from).await?;
+    let (num_known, num_told) = (loaded.index.len(), loaded.outcomes.len());
+    tracing::info!(dataset = %id, num_known, num_told, ms = began.elapsed().as_millis() as u64, "dataset opened");
+    Ok((Dataset { tables, index: loaded.index, open: None, used_at: Instant::now() }, loaded.outcomes))
+}
+
+/// Adds a judged record to the index, so that the next one is judged against it.
+fn remember(index: &mut Index, id: CaptureId, prepared: &PhotoPrepared, verdict: &Verdict) {
+    let prints = match (&prepared.result, &prepared.capture) {
+        (Some(Prepared::Photo(photo)), Some(capture)) => {
+            capture.sha256.as_slice().try_into().ok().and_then(|sha256| Fingerprints::of(sha256, photo))
+        }
+        _ => None,
+    };
+    match (verdict, prints) {
+        (Verdict::Accepted { group, .. }, Some(prints)) => index.add_photo(id, *group, &prints),
+        _ => index.add_judged(id),
+    }
+}

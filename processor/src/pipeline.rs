@@ -1,0 +1,51 @@
+//! The processor as a list: prepare, organize, record. Each stage runs until shutdown;
+//! one that fails is started again from its last durable position after a pause.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::ProcessorError;
+use crate::{organize, prepare, record};
+
+/// What the stages need.
+#[derive(Clone)]
+pub struct PipelineSettings {
+    /// Stage one.
+    pub prepare: prepare::stage::PrepareSettings,
+    /// Stage two.
+    pub organize: organize::OrganizeSettings,
+    /// Verdicts into the catalog.
+    pub record: record::RecordSettings,
+}
+
+/// How long a failed stage rests: long enough not to spin, short enough that nobody
+/// notices once the cause is gone.
+const REST: Duration = Duration::from_secs(1);
+
+/// Runs the stages until `shutdown`, and returns when each has put its work down safely.
+pub async fn run(settings: PipelineSettings, shutdown: CancellationToken) {
+    let PipelineSettings { prepare, organize, record } = settings;
+    let mut stages = JoinSet::new();
+    stages.spawn(keep_running("prepare", shutdown.clone(), async move |token| prepare::stage::run(&prepare, token).await));
+    stages.spawn(keep_running("organize", shutdown.clone(), async move |token| organize::run(&organize, token).await));
+    stages.spawn(keep_running("record", shutdown, async move |token| record::run(&record, token).await));
+    stages.join_all().await;
+}
+
+async fn keep_running(
+    stage: &'static str,
+    shutdown: CancellationToken,
+    run: impl AsyncFn(&CancellationToken) -> Result<(), ProcessorError>,
+) {
+    while !shutdown.is_cancelled() {
+        let Err(error) = run(&shutdown).await else { return };
+        tracing::error!(stage, %error, "stage stopped; it starts again from its last durable position");
+        ::metrics::counter!(crate::metrics::STAGE_RESTARTS, "stage" => stage).increment(1);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(REST) => {}
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Stage "prepare", without its streams: the bytes of one original go in, a
+//! [`Photo`] or a [`Rejection`] comes out. The function is pure and blocks; the pool
+//! around it bounds threads, memory and time, so that no photo, however made, takes
+//! more than its share or takes others with it.
+//!
+//! The steps, in order:
+//!
+//! 1. sniff   what the file is, by its first bytes
+//! 2. header  size, frames, EXIF and profile against the limits, before any memory is taken
+//! 3. decode  to eight-bit RGB, whole or at a fraction of the size
+//! 4. hash    SHA-256 over the upright pixels: copies that differ in metadata alone are equal
+//! 5. resize  to 256 on the short side; everything below sees this picture only
+//! 6. colour  to sRGB, then upright
+//! 7. scores  CleanVision's seven
+//! 8. prints  64-bit perceptual hash and PDQ
+//! 9. encode  a new JPEG, with nothing of the original's metadata
+
+use std::time::Instant;
+
+use fast_image_resize::FilterType;
+use metrics::{counter, histogram};
+use schemas::events::{Photo, Rejection};
+use schemas::Reason;
+
+use crate::metrics::{PREPARE_STEP_SECONDS, PREPARED_PHOTOS};
+
+mod limits;
+pub use limits::Limits;
+use limits::Deadline;
+
+mod refusal;
+use refusal::Refusal;
+
+mod header;
+use header::Header;
+
+mod exif;
+
+mod decode;
+
+mod pixels;
+
+mod resize;
+
+mod colour;
+
+mod scores;
+pub use scores::quality_findings;
+
+mod phash;
+
+mod pdq;
+
+mod encode;
+
+mod pool;
+pub use pool::{DecodePool, PoolSettings};
+
+pub mod stage;
+
+/// The version of everything that decides what a row holds. Raise it with any change
+/// that makes the same file give another picture, score or hash.
+pub const PIPELINE_VERSION: &str = "1";
+
+/// Prepares one photo. Blocks for up to `limits.deadline`, and, if a decoder does not
+/// heed the request to stop, longer; [`DecodePool`] bounds that as well, and catches
+/// panics.
+///
+/// # Errors
+/// The photo is not usable; the rejection says why, for programs and for a person.
+pub fn prepare(bytes: &[u8], limits: &Limits) -> Result<Photo, Rejection> {
+    let deadline = Deadline::after(limits.deadline);
+    let result = inspect(bytes, limits)
+        .and_then(|header| finish(bytes, &header, limits, deadline))
+        .map_err(Rejection::from);
+    count(&result);
+    result
+}
+
+/// Steps 1 and 2: cheap, and bounded by the length of the file.
+fn inspect<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Header<'a>, Refusal> {
+    timed("header", || Header::read(bytes, limits))
+}
+
+/// All further steps. What they need in memory was told by the header.
+fn finish(
+    bytes: &[u8],
+    header: &Header<'_>,
+    limits: &Limits,
+    deadline: Deadline,
+) -> Result<Photo, Refusal> {
+    run_steps(bytes, header, limits, deadline).map_err(|refusal| refusal.of(&header.original()))
+}
+
+fn run_steps(
+    bytes: &[u8],
+    header: &Header<'_>,
+    limits: &Limits,
+    deadline: Deadline,
+) -> Result<Photo, Refusal> {
+    let orientation = header.orientation;
+    let stored_size = (header.width, header.height);
+    let original = header.original();
+    let facts = header.exif.map(exif::facts).unwrap_or_default();
+
+    let decoded = timed("decode", || decode::decode(bytes, header, limits, deadline))?;
+    let pixel_sha256 = timed("hash", || decoded.upright_sha256(stored_size, orientation));
+    deadline.check()?;
+    let size = resize::target_size(header.width, header.height, limits.target_short_side);
+    let small = timed("resize", || {
+        resize::resize(decoded, size, FilterType::Lanczos3)
+    })
+    .map_err(failure)?;
+    let small = timed("colour", || match &header.profile {
+        Some(profile) => colour::to_srgb(small, profile),
+        None => small,
+    })
+    .upright(orientation);
+    let scores = timed("scores", || {
+        let size = (original.width, original.height);
+        scores::scores(&small, size, limits.target_short_side)
+    });
+    let (phash, pdq) = timed("prints", || (phash::phash(&small), pdq::pdq(&small)));
+    let jpeg =
+        timed("encode", || encode::encode(&small, limits.jpeg_quality)).map_err(failure)?;
+    deadline.check()?;
+
+    Ok(Photo {
+        jpeg: jpeg.into(),
+        width: small.width,
+        height: small.height,
+        original: Some(original),
+        captured_at_us: facts.captured_at_us,
+        scores: Some(scores),
+        phash,
+        pdq: pdq.hash.to_vec(),
+        pdq_quality: pdq.quality,
+        pixel_sha256: pixel_sha256.to_vec(),
+        embedding: Vec::new(),
+        camera: facts.camera,
+    })
+}
+
+/// A step failed that cannot fail on pixels within the limits.
+fn failure(error: impl std::error::Error) -> Refusal {
+    Refusal::new(Reason::DecoderFailure, error.to_string())
+}
+
+fn timed<T>(step: &'static str, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    histogram!(PREPARE_STEP_SECONDS, "step" => step).record(start.elapsed());
+    result
+}
+
+fn count(result: &Result<Photo, Rejection>) {
+    let result = match result {
+        Ok(_) => "photo",
+        Err(rejection) => Reason::from_name(&rejection.reason).map_or("unknown", Reason::as_str),
+    };
+    counter!(PREPARED_PHOTOS, "result" => result).increment(1);
+}
+
+#[cfg(test)]
+mod tests;

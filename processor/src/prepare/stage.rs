@@ -1,0 +1,252 @@
+//! Topic `captures` comes in, topic `prepared` goes out; in between each original is
+//! fetched, checked against its hash and prepared on the decode pool, several at a time.
+//!
+//! The stage keeps no state: any number of it may run, and a record done twice is a
+//! replay that the next stage drops. The group's offset follows the lowest record that is
+//! not published yet.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
+use prost::Message as _;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::util::Timeout;
+use schemas::events::photo_prepared::Result as Prepared;
+use schemas::events::{CaptureReceived, PhotoPrepared, Rejection};
+use schemas::{ObjectKey, Reason, Sha256, topics};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{DecodePool, PIPELINE_VERSION};
+use crate::error::ProcessorError;
+use crate::kafka::{Feed, Record, Subscription, producer};
+use crate::metrics;
+
+/// Bytes of originals in memory together. Larger lets the pool run further ahead and costs
+/// that memory; smaller than one upload's limit (32 MiB) would block the largest for ever.
+const FETCHED_BYTES: usize = 64 << 20;
+
+/// Photos in work per decode thread: one decodes while the next one is fetched and the
+/// last one is published. More only holds memory.
+const IN_WORK_PER_THREAD: usize = 3;
+
+/// An original that is not there is looked for this often before that is the verdict: a
+/// store may show an object a moment after it was written.
+const MISSING_TRIES: u32 = 5;
+
+/// What the stage needs.
+#[derive(Clone)]
+pub struct PrepareSettings {
+    /// Kafka.
+    pub bootstrap_servers: String,
+    /// Where the originals lie.
+    pub store: Arc<dyn ObjectStore>,
+    /// Where photos are decoded.
+    pub pool: Arc<DecodePool>,
+    /// Its threads.
+    pub num_threads: usize,
+}
+
+/// Runs until `shutdown`; what is in work then is done again by the next run.
+///
+/// # Errors
+/// Kafka fails: call again, nothing is lost.
+pub async fn run(settings: &PrepareSettings, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
+    let mut subscription = Subscription::open(&settings.bootstrap_servers, "prepare", topics::CAPTURES)
+        .map_err(ProcessorError::kafka("subscribing to topic captures"))?;
+    let worker = Worker {
+        store: settings.store.clone(),
+        pool: settings.pool.clone(),
+        producer: producer(&settings.bootstrap_servers).map_err(ProcessorError::kafka("making a producer"))?,
+        fetched_bytes: Arc::new(Semaphore::new(FETCHED_BYTES)),
+    };
+    let mut progress = Progress::default();
+    let mut in_work = JoinSet::new();
+    let most = settings.num_threads * IN_WORK_PER_THREAD;
+    let ended = loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break Ok(()),
+            Some(done) = in_work.join_next() => match done {
+                Ok(Ok((partition, offset))) => {
+                    if let Some(next) = progress.done(partition, offset) {
+                        subscription.commit(partition, next);
+                    }
+                }
+                Ok(Err(error)) => break Err(error),
+                Err(error) => break Err(ProcessorError::Subscription(format!("a photo's task failed: {error}"))),
+            },
+            feed = subscription.next(), if in_work.len() < most => match feed {
+                Some(Feed::Assigned(starts)) => starts.into_iter().for_each(|(partition, start)| progress.assign(partition, start)),
+                Some(Feed::Revoked(partitions)) => progress.revoke(&partitions),
+                Some(Feed::Record(record)) => {
+                    progress.begin(record.partition, record.offset);
+                    in_work.spawn(worker.clone().work(record));
+                }
+                Some(Feed::Failed(what)) => break Err(ProcessorError::Subscription(what)),
+                None => break Err(ProcessorError::Subscription("the subscription to topic captures ended".into())),
+            },
+        }
+        ::metrics::gauge!(metrics::PREPARE_IN_WORK).set(in_work.len() as f64);
+    };
+    in_work.shutdown().await;
+    subscription.close().await;
+    ended
+}
+
+/// Which records of each partition are in work.
+#[derive(Default)]
+struct Progress(HashMap<i32, (BTreeSet<i64>, i64)>);
+
+impl Progress {
+    fn assign(&mut self, partition: i32, start: i64) {
+        self.0.insert(partition, (BTreeSet::new(), start));
+    }
+
+    fn revoke(&mut self, partitions: &[i32]) {
+        self.0.retain(|partition, _| !partitions.contains(partition));
+    }
+
+    fn begin(&mut self, partition: i32, offset: i64) {
+        if let Some((in_work, next)) = self.0.get_mut(&partition) {
+            in_work.insert(offset);
+            *next = offset + 1;
+        }
+    }
+
+    /// The offset below which all is done, if the partition is still ours.
+    fn done(&mut self, partition: i32, offset: i64) -> Option<i64> {
+        let (in_work, next) = self.0.get_mut(&partition)?;
+        in_work.remove(&offset).then(|| in_work.first().copied().unwrap_or(*next))
+    }
+}
+
+#[derive(Clone)]
+struct Worker {
+    store: Arc<dyn ObjectStore>,
+    pool: Arc<DecodePool>,
+    producer: FutureProducer,
+    fetched_bytes: Arc<Semaphore>,
+}
+
+impl Worker {
+    async fn work(self, record: Record) -> Result<(i32, i64), ProcessorError> {
+        let position = (record.partition, record.offset);
+        match CaptureReceived::decode(record.payload.as_slice()) {
+            Ok(capture) => {
+                let began = Instant::now();
+                let result = self.prepare(&capture).await?;
+                ::metrics::histogram!(metrics::PREPARE_SECONDS).record(began.elapsed().as_secs_f64());
+                self.publish(capture, result).await?;
+            }
+            Err(error) => {
+                tracing::error!(?position, %error, "a record of topic captures cannot be read; left out");
+                ::metrics::counter!(metrics::POISON_RECORDS).increment(1);
+            }
+        }
+        Ok(position)
+    }
+
+    async fn prepare(&self, capture: &CaptureReceived) -> Result<Prepared, ProcessorError> {
+        let permits = u32::try_from(capture.num_bytes).unwrap_or(u32::MAX).min(FETCHED_BYTES as u32);
+        // The semaphore is never closed; without it the photo is fetched all the same.
+        let _held = self.fetched_bytes.clone().acquire_many_owned(permits).await.ok();
+        let bytes = match self.fetch(capture).await? {
+            Ok(bytes) => bytes,
+            Err(detail) => {
+                let reason = Reason::OriginalDamaged.to_string();
+                return Ok(Prepared::Rejection(Rejection { reason, detail, original: None }));
+            }
+        };
+        Ok(match self.pool.prepare(bytes).await {
+            Ok(photo) => Prepared::Photo(photo),
+            Err(rejection) => Prepared::Rejection(rejection),
+        })
+    }
+
+    /// The original, if it is there and is what was uploaded; else what is wrong with it.
+    /// A store that fails is waited for: the photo can do nothing about it.
+    async fn fetch(&self, capture: &CaptureReceived) -> Result<Result<Bytes, String>, ProcessorError> {
+        let (Ok(dataset), Ok(sha256)) = (capture.dataset_id.parse(), Sha256::try_from(capture.sha256.as_slice())) else {
+            return Ok(Err("the record names no original".into()));
+        };
+        let key = Path::from(ObjectKey::Original { dataset, sha256 }.to_string());
+        let mut tries = 0;
+        let mut missing = 0;
+        loop {
+            tries += 1;
+            let fetched = match self.store.get(&key).await {
+                Ok(found) => found.bytes().await,
+                Err(error) => Err(error),
+            };
+            match fetched {
+                Ok(bytes) => {
+                    let hashed = bytes.clone();
+                    let found = tokio::task::spawn_blocking(move || Sha256::of(&hashed)).await;
+                    match found {
+                        Ok(found) if found == sha256 => return Ok(Ok(bytes)),
+                        Ok(found) if tries > 1 => {
+                            return Ok(Err(format!("the stored original {key} now has the hash {found}")));
+                        }
+                        _ => {}
+                    }
+                }
+                Err(object_store::Error::NotFound { .. }) => {
+                    missing += 1;
+                    if missing >= MISSING_TRIES {
+                        return Ok(Err(format!("the stored original {key} is missing")));
+                    }
+                }
+                Err(error) => {
+                    if tries == 1 || tries % 20 == 0 {
+                        tracing::warn!(%error, %key, tries, "the object store does not answer; waiting for it");
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50 << tries.min(6))).await;
+        }
+    }
+
+    /// Publishes until the broker has it; a full queue or a broker that is away is waited for.
+    async fn publish(&self, capture: CaptureReceived, result: Prepared) -> Result<(), ProcessorError> {
+        let dataset = capture.dataset_id.clone();
+        let message =
+            PhotoPrepared { capture: Some(capture), result: Some(result), pipeline_version: PIPELINE_VERSION.to_owned() };
+        let payload = message.encode_to_vec();
+        let record = FutureRecord::to(topics::PREPARED).key(&dataset).payload(&payload);
+        self.producer
+            .send(record, Timeout::Never)
+            .await
+            .map(|_| ())
+            .map_err(|(error, _)| ProcessorError::kafka("publishing a prepared photo")(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_position_never_passes_a_record_that_is_still_in_work() {
+        let mut progress = Progress::default();
+        progress.assign(0, 5);
+        [5, 6, 7].into_iter().for_each(|offset| progress.begin(0, offset));
+        assert_eq!(progress.done(0, 7), Some(5));
+        assert_eq!(progress.done(0, 5), Some(6));
+        assert_eq!(progress.done(0, 6), Some(8));
+    }
+
+    #[test]
+    fn what_finishes_after_a_revocation_moves_nothing() {
+        let mut progress = Progress::default();
+        progress.assign(0, 0);
+        progress.begin(0, 0);
+        progress.revoke(&[0]);
+        assert_eq!(progress.done(0, 0), None);
+        progress.assign(0, 0);
+        assert_eq!(progress.done(0, 0), None);
+    }
+}

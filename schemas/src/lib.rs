@@ -1,0 +1,32 @@
+//! The contracts between Tintype's parts.
+//!
+//! Everything that two crates, or a crate and the outside, must agree on stands
+//! here once: ids, labels, the closed list of reasons, what travels on the Kafka
+//! topics, object keys, table columns, and the JSON of the HTTP API. There is no
+//! I/O in this crate, and it depends on nothing heavy, so that phones can have it.
+
+mod ids;
+pub use ids::{CaptureId, DatasetId, InvalidId, Sha256};
+
+mod labels;
+pub use labels::{InvalidLabel, Label, MAX_LABEL_BYTES};
+
+mod reasons;
+pub use reasons::{Reason, Status};
+
+mod format;
+pub use format::Format;
+
+mod split;
+pub use split::Split;
+
+pub mod events;
+pub mod topics;
+
+mod objects;
+pub use objects::{InvalidObjectKey, ObjectKey};
+
+#[cfg(feature = "table")]
+pub mod table;
+
+pub mod http;

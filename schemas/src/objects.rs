@@ -1,0 +1,96 @@
+//! Object keys: one enum builds and parses them all, so no two parts of the
+//! system can disagree on where a thing lies.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{DatasetId, Sha256};
+
+/// Where something lies in the object store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectKey {
+    /// An uploaded file, under its own hash: written once, never changed.
+    Original {
+        /// The dataset it was sent to.
+        dataset: DatasetId,
+        /// The hash of its bytes.
+        sha256: Sha256,
+    },
+    /// The root of the Delta table of accepted photos.
+    PhotosTable {
+        /// Whose photos.
+        dataset: DatasetId,
+    },
+    /// The root of the Delta table of everything that was not accepted.
+    RejectionsTable {
+        /// Whose rejections.
+        dataset: DatasetId,
+    },
+}
+
+/// A key that names none of our objects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no object key of ours")]
+pub struct InvalidObjectKey(String);
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Original { dataset, sha256 } => {
+                let hex = sha256.to_string();
+                write!(f, "originals/{dataset}/{}/{hex}", &hex[..2])
+            }
+            Self::PhotosTable { dataset } => write!(f, "tables/{dataset}/photos"),
+            Self::RejectionsTable { dataset } => write!(f, "tables/{dataset}/rejections"),
+        }
+    }
+}
+
+impl FromStr for ObjectKey {
+    type Err = InvalidObjectKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidObjectKey> {
+        let parsed = match text.split('/').collect::<Vec<_>>()[..] {
+            ["originals", dataset, prefix, hex] if hex.starts_with(prefix) && prefix.len() == 2 => {
+                match (dataset.parse(), hex.parse()) {
+                    (Ok(dataset), Ok(sha256)) => Some(Self::Original { dataset, sha256 }),
+                    _ => None,
+                }
+            }
+            ["tables", dataset, "photos"] => dataset
+                .parse()
+                .ok()
+                .map(|dataset| Self::PhotosTable { dataset }),
+            ["tables", dataset, "rejections"] => dataset
+                .parse()
+                .ok()
+                .map(|dataset| Self::RejectionsTable { dataset }),
+            _ => None,
+        };
+        parsed.ok_or_else(|| InvalidObjectKey(text.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_parses_back() {
+        let dataset = DatasetId::for_name("cats").unwrap();
+        let keys = [
+            ObjectKey::Original {
+                dataset: dataset.clone(),
+                sha256: Sha256::of(b"x"),
+            },
+            ObjectKey::PhotosTable {
+                dataset: dataset.clone(),
+            },
+            ObjectKey::RejectionsTable { dataset },
+        ];
+        for key in keys {
+            assert_eq!(key.to_string().parse::<ObjectKey>().unwrap(), key);
+        }
+        assert!("originals/../x".parse::<ObjectKey>().is_err());
+    }
+}

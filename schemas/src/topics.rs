@@ -1,0 +1,43 @@
+//! The Kafka topics and the client settings that every producer and consumer
+//! must have: librdkafka's own defaults lose data.
+
+/// Photos that are durable and wait to be prepared; key = capture id.
+pub const CAPTURES: &str = "captures";
+/// Photos that are prepared and wait to be organised; key = dataset id.
+pub const PREPARED: &str = "prepared";
+/// Verdicts; key = capture id.
+pub const OUTCOMES: &str = "outcomes";
+/// All of them, in the order the data moves.
+pub const ALL: [&str; 3] = [CAPTURES, PREPARED, OUTCOMES];
+
+/// Settings of every producer. An upload is acknowledged on the delivery report
+/// of its own message only; that report means what it says because of these.
+pub const PRODUCER: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    // Below every HTTP timeout: a caller hears of a dead broker, not of silence.
+    ("message.timeout.ms", "8000"),
+    // Waits this long for company in a batch; larger delays a lone photo.
+    ("linger.ms", "2"),
+    ("batch.num.messages", "1000"),
+    ("batch.size", "1000000"),
+    // A prepared photo carries its small JPEG: 1 MB is twenty times the usual one.
+    ("message.max.bytes", "2000000"),
+    // What may wait in memory for a slow broker; beyond it, sending fails at once
+    // and the caller is refused. Larger hides a dead broker behind memory.
+    ("queue.buffering.max.kbytes", "16384"),
+];
+
+/// Settings of every consumer. Positions come from the Delta log or from an
+/// explicit commit after the work; nothing moves them by itself.
+pub const CONSUMER: &[(&str, &str)] = &[
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("fetch.wait.max.ms", "50"),
+    ("fetch.message.max.bytes", "2000000"),
+    ("fetch.max.bytes", "8000000"),
+    // Read ahead per consumer; a larger queue only moves the backlog from disk to memory.
+    ("queued.max.messages.kbytes", "8192"),
+    ("session.timeout.ms", "10000"),
+    ("partition.assignment.strategy", "range"),
+];
