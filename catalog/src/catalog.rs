@@ -48,6 +48,8 @@ pub(crate) struct Caches {
     pub(crate) datasets: Cache<(String, String), Dataset>,
     /// Counts the commits that brought events.
     pub(crate) events: watch::Sender<u64>,
+    /// Counts the commits that may have ended somebody's access.
+    pub(crate) access: watch::Sender<u64>,
 }
 
 /// Where the time comes from; tests bring their own.
@@ -68,6 +70,7 @@ impl Catalog {
             keys: Cache::new(KEY_MAX_AGE, MAX_CACHED_KEYS),
             datasets: Cache::new(DATASET_MAX_AGE, MAX_CACHED_LABELS),
             events: watch::Sender::new(0),
+            access: watch::Sender::new(0),
         });
         let on_commit = {
             let caches = caches.clone();
@@ -165,11 +168,21 @@ impl Caches {
     fn forget(&self, change: Change) {
         match change {
             Change::None => {}
-            Change::Keys => self.keys.clear(),
-            Change::Datasets => self.datasets.clear(),
-            Change::Events => self.events.send_modify(|commits| *commits += 1),
+            Change::Events => count(&self.events),
+            Change::Keys => {
+                self.keys.clear();
+                count(&self.access);
+            }
+            Change::Datasets => {
+                self.datasets.clear();
+                count(&self.access);
+            }
         }
     }
+}
+
+fn count(commits: &watch::Sender<u64>) {
+    commits.send_modify(|commits| *commits += 1);
 }
 
 /// The time in a row; one beyond the calendar, which no version writes, is 1970.

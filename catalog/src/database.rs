@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::MigrateError;
 use sqlx::{AnyConnection, AnyPool, Connection};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -60,27 +61,18 @@ impl Database {
     pub(crate) async fn open(url: &str, on_commit: OnCommit) -> Result<Self, CatalogError> {
         sqlx::any::install_default_drivers();
         let url = writable(url)?;
-        let opening = async {
-            let mut connection = connect_writer(&url).await?;
-            sqlx::migrate!()
-                .run(&mut connection)
-                .await
-                .map_err(|source| CatalogError::Migration {
-                    source: Arc::new(source),
-                })?;
-            let readers = AnyPoolOptions::new()
-                .max_connections(NUM_READERS)
-                .acquire_timeout(MAX_WAIT)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .test_before_acquire(false)
-                .after_connect(|connection, _| Box::pin(prepare_reader(connection)))
-                .connect(&url)
-                .await
-                .doing(|| format!("opening {url}"))?;
-            Ok((connection, readers))
-        };
-        let (connection, readers) = in_time("opening", opening).await?;
+        let mut connection = in_time("opening", connect_writer(&url)).await?;
+        migrate(&mut connection, &url).await?;
+        let readers = AnyPoolOptions::new()
+            .max_connections(NUM_READERS)
+            .acquire_timeout(MAX_WAIT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .after_connect(|connection, _| Box::pin(prepare_reader(connection)))
+            .connect(&url)
+            .await
+            .doing(|| format!("opening {url}"))?;
         let (writes, queue) = mpsc::channel(MAX_QUEUED_WRITES);
         let writer = Writer::new(url, connection, on_commit);
         Ok(Self {
@@ -203,6 +195,20 @@ async fn connect_writer(url: &str) -> Result<AnyConnection, CatalogError> {
     .await
     .doing(opening)?;
     Ok(connection)
+}
+
+/// Brings the tables up to date, however long that takes on a large file.
+async fn migrate(connection: &mut AnyConnection, url: &str) -> Result<(), CatalogError> {
+    let migrated = sqlx::migrate!().run(connection).await;
+    migrated.map_err(|source| match source {
+        MigrateError::VersionMissing(version) => CatalogError::Address {
+            url: url.into(),
+            fault: format!("a newer version of this program has written it (tables {version})"),
+        },
+        source => CatalogError::Migration {
+            source: Arc::new(source),
+        },
+    })
 }
 
 async fn prepare_reader(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {

@@ -1,11 +1,8 @@
-//! Datasets: names, labels and policies, within one owner.
-//!
-//! A deleted dataset leaves a tombstone: nobody finds it any more, verdicts for it are
-//! dropped, and its name is free. Its rows go by [`Catalog::forget_dataset`], after
-//! its files.
+//! Datasets: names, labels and policies, within one owner. A deleted one is found by
+//! nobody, takes no photos and no verdicts, and its name is free.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use schemas::http::{CreateDataset, Dataset, DatasetPolicy, PatchDataset};
 use schemas::{DatasetId, Label};
@@ -13,7 +10,7 @@ use sqlx::AnyConnection;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::catalog::{before, time};
+use crate::catalog::time;
 use crate::database::Change;
 use crate::error::Doing;
 use crate::{Catalog, CatalogError, Principal};
@@ -25,8 +22,6 @@ pub(crate) const MAX_DATASETS: u64 = 1_000;
 pub(crate) const MAX_LABELS: u64 = 10_000;
 /// Labels of one owner; with [`MAX_DATASETS`] they bound the list of datasets to 25 MB.
 pub(crate) const MAX_OWNER_LABELS: u64 = 100_000;
-/// Rows removed in one commit. More would make uploads wait behind it.
-const FORGOTTEN_PER_COMMIT: i64 = 2_000;
 
 impl Catalog {
     /// Makes a dataset.
@@ -196,92 +191,6 @@ impl Catalog {
             policy: None,
         };
         self.patch_dataset(dataset, &patch).await
-    }
-
-    /// Deletes a dataset for everybody; its name is free at once.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn delete_dataset(&self, dataset: &DatasetId) -> Result<(), CatalogError> {
-        let (dataset, now_us) = (dataset.clone(), self.now_us());
-        self.write("delete_dataset", Change::Datasets, move |db| {
-            Box::pin(async move {
-                sqlx::query(
-                    "UPDATE datasets SET deleted_at_us = $2 \
-                     WHERE id = $1 AND deleted_at_us IS NULL",
-                )
-                .bind(dataset.as_str())
-                .bind(now_us)
-                .execute(db)
-                .await
-                .doing(|| format!("deleting dataset {dataset}"))?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// Datasets that were deleted at least this long ago and are not forgotten yet.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn deleted_datasets(
-        &self,
-        older_than: Duration,
-    ) -> Result<Vec<DatasetId>, CatalogError> {
-        let found = sqlx::query_scalar::<_, String>(
-            "SELECT id FROM datasets WHERE deleted_at_us <= $1 ORDER BY deleted_at_us",
-        );
-        let found = found.bind(before(self.now_us(), older_than));
-        let ids = self
-            .read("deleted_datasets", found.fetch_all(self.readers()))
-            .await?;
-        ids.iter().map(|id| read_id(id)).collect()
-    }
-
-    /// Removes all rows of a deleted dataset, a few thousand at a time; a living one
-    /// stays untouched. To be called once its files are gone, and again after an error.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn forget_dataset(&self, id: &DatasetId) -> Result<(), CatalogError> {
-        // The dataset itself last: until then the next call finds what is left.
-        const PARTS: [&str; 5] = [
-            "DELETE FROM capture_events WHERE dataset_id = $1 AND seq IN (SELECT seq \
-             FROM capture_events WHERE dataset_id = $1 AND EXISTS (SELECT 1 FROM datasets \
-             WHERE id = $1 AND deleted_at_us IS NOT NULL) LIMIT $2)",
-            "DELETE FROM captures WHERE id IN (SELECT id \
-             FROM captures WHERE dataset_id = $1 AND EXISTS (SELECT 1 FROM datasets \
-             WHERE id = $1 AND deleted_at_us IS NOT NULL) LIMIT $2)",
-            "DELETE FROM requests WHERE dataset_id = $1 AND idempotency_key IN (SELECT \
-             idempotency_key FROM requests WHERE dataset_id = $1 AND EXISTS (SELECT 1 FROM \
-             datasets WHERE id = $1 AND deleted_at_us IS NOT NULL) LIMIT $2)",
-            "DELETE FROM labels WHERE dataset_id = $1 AND label IN (SELECT label \
-             FROM labels WHERE dataset_id = $1 AND EXISTS (SELECT 1 FROM datasets \
-             WHERE id = $1 AND deleted_at_us IS NOT NULL) LIMIT $2)",
-            "DELETE FROM datasets WHERE id IN (SELECT id FROM datasets \
-             WHERE id = $1 AND deleted_at_us IS NOT NULL LIMIT $2)",
-        ];
-        for part in PARTS {
-            while self.forget_some(id, part).await? > 0 {}
-        }
-        Ok(())
-    }
-
-    async fn forget_some(&self, id: &DatasetId, part: &'static str) -> Result<u64, CatalogError> {
-        let id = id.clone();
-        self.write("forget_dataset", Change::Datasets, move |db| {
-            Box::pin(async move {
-                let removed = sqlx::query(part)
-                    .bind(id.as_str())
-                    .bind(FORGOTTEN_PER_COMMIT)
-                    .execute(db)
-                    .await;
-                let removed = removed.doing(|| format!("forgetting dataset {id}"))?;
-                Ok(removed.rows_affected())
-            })
-        })
-        .await
     }
 
     async fn load_dataset(
@@ -454,7 +363,7 @@ fn read_dataset(row: &AnyRow) -> Result<Dataset, CatalogError> {
     })
 }
 
-fn read_id(id: &str) -> Result<DatasetId, CatalogError> {
+pub(crate) fn read_id(id: &str) -> Result<DatasetId, CatalogError> {
     id.parse().map_err(|fault| damaged(id, fault))
 }
 

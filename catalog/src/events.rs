@@ -4,6 +4,7 @@
 use schemas::DatasetId;
 use schemas::http::Capture;
 use sqlx::Row;
+use tokio::sync::watch;
 
 use crate::captures::read_capture;
 use crate::error::Doing;
@@ -73,7 +74,12 @@ impl Catalog {
     }
 
     /// Changes whenever this process has committed events, of whatever dataset.
-    pub(crate) fn events_committed(&self) -> tokio::sync::watch::Receiver<u64> {
+    pub(crate) fn events_committed(&self) -> watch::Receiver<u64> {
         self.inner.caches.events.subscribe()
+    }
+
+    /// Changes whenever this process has changed keys or datasets.
+    pub(crate) fn access_changed(&self) -> watch::Receiver<u64> {
+        self.inner.caches.access.subscribe()
     }
 }

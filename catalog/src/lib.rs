@@ -23,6 +23,8 @@ pub use keys::{NewKey, OPERATOR, Principal};
 
 mod datasets;
 
+mod tombstones;
+
 mod requests;
 pub use requests::{Begun, REQUEST_LEASE, RequestScope, StoredAnswer};
 

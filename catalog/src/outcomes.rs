@@ -37,7 +37,8 @@ enum Effect {
 }
 
 impl Catalog {
-    /// Records verdicts in one transaction. Repeating it changes nothing.
+    /// Records verdicts in one transaction. Repeating it changes nothing. A few hundred
+    /// at a time are cheap; with thousands, uploads wait behind them.
     ///
     /// # Errors
     /// The database fails; then none of them is recorded.

@@ -161,7 +161,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// The problem's code, after checking that it is a whole problem.
     pub(crate) fn code(&self) -> &str {
-        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            self.headers[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
         assert_eq!(self.body["status"], self.status.as_u16());
         assert_eq!(self.body["type"], "about:blank");
         self.body["code"].as_str().unwrap()
@@ -174,19 +177,23 @@ impl Answer {
 
 impl TestApi {
     pub(crate) async fn get(&self, token: &str, path: &str) -> Answer {
-        self.call(request(Method::GET, token, path, Body::empty())).await
+        self.call(request(Method::GET, token, path, Body::empty()))
+            .await
     }
 
     pub(crate) async fn delete(&self, token: &str, path: &str) -> Answer {
-        self.call(request(Method::DELETE, token, path, Body::empty())).await
+        self.call(request(Method::DELETE, token, path, Body::empty()))
+            .await
     }
 
     pub(crate) async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
-        self.call(request(Method::POST, token, path, body.to_string().into())).await
+        self.call(request(Method::POST, token, path, body.to_string().into()))
+            .await
     }
 
     pub(crate) async fn patch(&self, token: &str, path: &str, body: Value) -> Answer {
-        self.call(request(Method::PATCH, token, path, body.to_string().into())).await
+        self.call(request(Method::PATCH, token, path, body.to_string().into()))
+            .await
     }
 
     pub(crate) async fn call(&self, request: Request<Body>) -> Answer {

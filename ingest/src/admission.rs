@@ -49,7 +49,9 @@ impl Admission {
         Self {
             places: Arc::new(Semaphore::new(settings.max_working + settings.max_waiting)),
             working: Arc::new(Semaphore::new(settings.max_working)),
-            memory: Arc::new(Semaphore::new(usize::try_from(grains).unwrap_or(usize::MAX))),
+            memory: Arc::new(Semaphore::new(
+                usize::try_from(grains).unwrap_or(usize::MAX),
+            )),
             max_wait: settings.max_wait,
         }
     }

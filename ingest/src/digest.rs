@@ -28,7 +28,8 @@ impl Declared {
         for header in ["Repr-Digest", "Content-Digest"] {
             for value in headers.get_all(header) {
                 let text = value.to_str().unwrap_or("?");
-                let found = sha256_in(text).map_err(|rule| refusal::invalid_digest(header, rule))?;
+                let found =
+                    sha256_in(text).map_err(|rule| refusal::invalid_digest(header, rule))?;
                 declared.extend(found.map(|sha256| Self { header, sha256 }));
             }
         }
@@ -83,7 +84,14 @@ mod tests {
             assert_eq!(sha256_in(&text), Ok(Some(abc)), "{text}");
         }
         assert_eq!(sha256_in("sha-512=:AAAA:"), Ok(None));
-        for bad in ["", "sha-256", "sha-256=abc", "sha-256=:AAAA:", "sha-256=:*:", "x=:A:,"] {
+        for bad in [
+            "",
+            "sha-256",
+            "sha-256=abc",
+            "sha-256=:AAAA:",
+            "sha-256=:*:",
+            "x=:A:,",
+        ] {
             assert!(sha256_in(bad).is_err(), "{bad:?}");
         }
     }

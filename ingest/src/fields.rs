@@ -140,8 +140,7 @@ impl Fields {
         match field {
             Field::Label => {
                 let label = text.parse();
-                self.label =
-                    Some(label.map_err(|error| refusal::invalid_label(source, &error))?);
+                self.label = Some(label.map_err(|error| refusal::invalid_label(source, &error))?);
             }
             Field::CapturedAt => match DateTime::parse_from_rfc3339(text.trim()) {
                 Ok(time) => self.captured_at = Some(time.with_timezone(&Utc)),
@@ -177,7 +176,9 @@ impl Details {
             hasher.update((text.len() as u64).to_le_bytes());
             hasher.update(text);
         };
-        let captured_at = self.captured_at.map_or(i64::MIN, |at| at.timestamp_micros());
+        let captured_at = self
+            .captured_at
+            .map_or(i64::MIN, |at| at.timestamp_micros());
         add(photo.as_bytes());
         add(self.label.as_str().as_bytes());
         add(self.device.as_bytes());
@@ -342,7 +343,10 @@ mod tests {
             label: label.parse().unwrap(),
             captured_at: None,
             device: device.into(),
-            metadata: metadata.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            metadata: metadata
+                .iter()
+                .map(|(k, v)| ((*k).into(), (*v).into()))
+                .collect(),
         };
         let photo = Sha256::of(b"photo");
         let base = details("ab", "c", &[("k", "v")]);

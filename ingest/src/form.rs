@@ -10,16 +10,27 @@ use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest as _, Request};
 use axum::http::{HeaderMap, header, request};
+use bytes::Bytes;
 use catalog::http::ApiError;
+use futures::stream;
 
 use crate::fields::Fields;
-use crate::meter::{FormRefused, Meter};
+use crate::meter::Meter;
 use crate::photo::{Photo, PhotoReader};
 use crate::refusal;
+use crate::settings::FORM_OVERHEAD_BYTES;
 
 /// The largest part that is not the file, in bytes. Larger holds no field that the
 /// rules allow; smaller refuses metadata at its limit.
 const MAX_PART_BYTES: usize = 8 * 1024;
+
+/// How much the parser is given at a time, in bytes. Larger lets it hold more than it
+/// needs; smaller costs a turn of the loop each.
+const SLICE_BYTES: usize = 64 * 1024;
+/// What the parser may hold without handing it on: everything beside the file, and a
+/// few slices that it takes ahead. It searches all that it holds again and again, so
+/// larger lets a form without end cost time that grows with the square of its length.
+const MAX_HELD_BYTES: u64 = FORM_OVERHEAD_BYTES + 4 * SLICE_BYTES as u64;
 
 /// Whether the request is a form.
 pub(crate) fn is_form(headers: &HeaderMap) -> bool {
@@ -37,8 +48,17 @@ pub(crate) async fn read(
     reader: PhotoReader,
 ) -> Result<(Fields, Photo), ApiError> {
     let photo_bytes = Arc::new(AtomicU64::new(0));
-    let body = Body::from_stream(meter.into_form_stream(Arc::clone(&photo_bytes)));
-    let request = Request::from_parts(request.clone(), body);
+    let slices = Slices {
+        meter,
+        rest: Bytes::new(),
+        num_handed: 0,
+        photo_bytes: Arc::clone(&photo_bytes),
+    };
+    let slices = stream::try_unfold(slices, async |mut slices| {
+        let slice = slices.next().await.map_err(Refused)?;
+        Ok::<_, Refused>(slice.map(|slice| (slice, slices)))
+    });
+    let request = Request::from_parts(request.clone(), Body::from_stream(slices));
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|rejection| refusal::invalid_form(rejection.body_text()))?;
@@ -49,7 +69,9 @@ pub(crate) async fn read(
         match part.name() {
             Some("file") => {
                 let Some(reader) = reader.take() else {
-                    return Err(refusal::invalid_form("the form has more than one part `file`"));
+                    return Err(refusal::invalid_form(
+                        "the form has more than one part `file`",
+                    ));
                 };
                 if let Some(name) = part.file_name() {
                     fields.set_file_name(name.to_owned());
@@ -99,11 +121,47 @@ async fn read_text(mut part: Field<'_>, name: &str) -> Result<String, ApiError> 
     String::from_utf8(text).map_err(|_| refusal::invalid_field(name, "UTF-8 is needed"))
 }
 
+/// The body as the parser gets it.
+struct Slices {
+    meter: Meter,
+    rest: Bytes,
+    num_handed: u64,
+    /// How much of it has come out as the photo.
+    photo_bytes: Arc<AtomicU64>,
+}
+
+impl Slices {
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        // The parser takes all that is ready before it hands anything on; so one slice
+        // is ready at a time.
+        tokio::task::yield_now().await;
+        if self.rest.is_empty() {
+            match self.meter.next().await? {
+                Some(chunk) => self.rest = chunk,
+                None => return Ok(None),
+            }
+        }
+        let slice = self.rest.split_to(SLICE_BYTES.min(self.rest.len()));
+        self.num_handed += slice.len() as u64;
+        let photo_bytes = self.photo_bytes.load(Ordering::Relaxed);
+        if self.num_handed - photo_bytes > MAX_HELD_BYTES {
+            let detail = "the form has more than 64 KiB beside its file";
+            return Err(refusal::invalid_form(detail));
+        }
+        Ok(Some(slice))
+    }
+}
+
+/// A refusal on its way through the parser.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.detail)]
+struct Refused(ApiError);
+
 /// Our own refusal if that is what ended the form, or else the parser's complaint.
 fn refused(error: MultipartError) -> ApiError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(error) = cause {
-        if let Some(FormRefused(refusal)) = error.downcast_ref() {
+        if let Some(Refused(refusal)) = error.downcast_ref() {
             return refusal.clone();
         }
         cause = error.source();

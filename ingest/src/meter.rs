@@ -2,20 +2,17 @@
 //! that is too large, too slow or cut off ends in a refusal. A body counts as
 //! complete only if the connection said so and its declared length is reached.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use catalog::http::ApiError;
-use futures::{Stream, StreamExt as _, stream};
+use futures::StreamExt as _;
 use metrics::counter;
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::RequestBody;
 use crate::metrics::BODY_BYTES;
-use crate::settings::FORM_OVERHEAD_BYTES;
 use crate::{IngestSettings, refusal};
 
 /// A body that is being read.
@@ -111,34 +108,7 @@ impl Meter {
         let on_average = self.begun + self.limits.grace + Duration::from_secs(at_least);
         on_average.min(Instant::now() + self.limits.idle_timeout)
     }
-
-    /// The chunks for a form's parser, which searches all that it has not handed on.
-    /// `photo_bytes` tells how much it has: the rest stays small, or the form is refused.
-    pub(crate) fn into_form_stream(
-        self,
-        photo_bytes: Arc<AtomicU64>,
-    ) -> impl Stream<Item = Result<Bytes, FormRefused>> + Send + 'static {
-        stream::try_unfold((self, photo_bytes), async |(mut meter, photo_bytes)| {
-            // The parser takes all that is ready into its buffer; so one chunk is
-            // ready at a time.
-            tokio::task::yield_now().await;
-            let beside_photo = meter.received - photo_bytes.load(Ordering::Relaxed);
-            let next = match meter.next().await.map_err(FormRefused)? {
-                Some(_) if beside_photo > FORM_OVERHEAD_BYTES => {
-                    let detail = "the form has more than 64 KiB beside its file";
-                    return Err(FormRefused(refusal::invalid_form(detail)));
-                }
-                next => next,
-            };
-            Ok(next.map(|chunk| (chunk, (meter, photo_bytes))))
-        })
-    }
 }
-
-/// A refusal on its way through the form's parser.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.detail)]
-pub(crate) struct FormRefused(pub ApiError);
 
 #[cfg(test)]
 mod tests {
@@ -225,7 +195,9 @@ mod tests {
     async fn a_broken_connection_is_no_end() {
         let (mut client, mut meter) = meter(None);
         client.try_send(chunk(100)).unwrap();
-        client.try_send(Err(std::io::ErrorKind::ConnectionReset.into())).unwrap();
+        client
+            .try_send(Err(std::io::ErrorKind::ConnectionReset.into()))
+            .unwrap();
         drop(client);
         assert!(meter.next().await.unwrap().is_some());
         assert_eq!(meter.next().await.unwrap_err().code, "incomplete_body");

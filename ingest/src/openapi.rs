@@ -80,7 +80,10 @@ struct CaptureForm {
         (status = 503, description = "Overloaded, or the store, the broker or the catalog is away; Retry-After tells when to come back", body = Problem, content_type = "application/problem+json")
     )
 )]
-#[allow(dead_code, reason = "it only carries the description of `route::receive`")]
+#[allow(
+    dead_code,
+    reason = "it only carries the description of `route::receive`"
+)]
 fn post_capture() {}
 
 #[cfg(test)]

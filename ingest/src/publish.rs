@@ -105,7 +105,10 @@ impl Publisher {
             return Ok(current.clone());
         }
         drop(current);
-        let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self
+            .producer
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((code, reason)) = current.client().fatal_error() {
             warn!(%code, reason, "the Kafka producer failed for good; a new one takes over");
             let fresh = Producer::from_config_and_context(&self.config, Log)?;

@@ -170,7 +170,10 @@ impl IntoResponse for Receipt {
         let mut response = (self.status, axum::Json(self.body)).into_response();
         let headers = response.headers_mut();
         headers.insert(CAPTURE_STATUS, HeaderValue::from_static(status));
-        for (name, value) in [(header::LOCATION, format!("/v1/captures/{id}")), (CAPTURE_ID, id)] {
+        for (name, value) in [
+            (header::LOCATION, format!("/v1/captures/{id}")),
+            (CAPTURE_ID, id),
+        ] {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }

@@ -43,6 +43,25 @@ pub enum Feed {
     Failed(String),
 }
 
+/// How partitions are shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// This process is alone with its broker and takes all partitions at once: after a kill
+    /// there is no wait until the broker gives up on the member that died.
+    Alone,
+    /// The group's members share them, and rebalance when one comes or goes.
+    Group,
+}
+
+/// Where and how a stage consumes.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    /// Kafka's addresses.
+    pub bootstrap_servers: String,
+    /// How partitions are shared out.
+    pub sharing: Sharing,
+}
+
 /// How many records may wait between polling and working. Larger only moves a backlog
 /// from the broker's disk into memory (2 MB a record at most, 40 KB usually); smaller
 /// pauses and resumes the partitions all the time.
@@ -56,7 +75,10 @@ const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// nothing depends on a clean close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// A consumer of one topic in a group.
+/// How long the broker may take to tell positions.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A consumer of one topic.
 pub struct Subscription {
     feed: mpsc::Receiver<Feed>,
     shared: Arc<Shared>,
@@ -79,13 +101,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Subscription {
-    /// Joins `group` on `topic`.
+    /// Consumes `topic`, with the positions of `group`.
     ///
     /// # Errors
     /// The settings are refused, or a thread cannot be had.
-    pub fn open(bootstrap_servers: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
+    pub fn open(broker: &Broker, group: &str, topic: &str) -> Result<Self, KafkaError> {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", bootstrap_servers).set("group.id", group);
+        config.set("bootstrap.servers", &broker.bootstrap_servers).set("group.id", group);
         // Start offsets are set by hand on assignment; an offset that is out of range
         // must stop the worker, never skip data.
         config.set("auto.offset.reset", "error");
@@ -95,14 +117,22 @@ impl Subscription {
         let shared = Arc::new(Shared::default());
         let context = Context { topic: topic.to_owned(), shared: shared.clone() };
         let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
-        consumer.subscribe(&[topic])?;
+        if broker.sharing == Sharing::Group {
+            consumer.subscribe(&[topic])?;
+        }
+        let alone = broker.sharing == Sharing::Alone;
         let (sender, feed) = mpsc::channel(FEED_CAPACITY);
         let thread = std::thread::Builder::new()
             .name(format!("kafka-{topic}"))
             .spawn({
                 let shared = shared.clone();
                 let topic = topic.to_owned();
-                move || poll(&consumer, &topic, &shared, &sender)
+                move || {
+                    if alone {
+                        take_all(&consumer);
+                    }
+                    poll(&consumer, &topic, &shared, &sender);
+                }
             })
             .map_err(|error| KafkaError::ClientCreation(format!("cannot start a thread: {error}")))?;
         Ok(Self { feed, shared, thread: Some(thread) })
@@ -149,6 +179,24 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
+    }
+}
+
+/// Takes every partition of the topic, as a rebalance would give them.
+fn take_all(consumer: &BaseConsumer<Context>) {
+    let context = consumer.context();
+    let found = consumer.fetch_metadata(Some(&context.topic), PATIENCE).map(|metadata| {
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|p| p.id());
+        let mut list = TopicPartitionList::new();
+        partitions.for_each(|partition| {
+            list.add_partition(&context.topic, partition);
+        });
+        list
+    });
+    match found {
+        Ok(mut list) if list.count() > 0 => context.take_over(consumer, &mut list),
+        Ok(_) => context.fail("it has no partitions".into()),
+        Err(error) => context.fail(error.to_string()),
     }
 }
 
@@ -230,22 +278,30 @@ impl ClientContext for Context {
     }
 }
 
+impl Context {
+    fn take_over(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        match start_offsets(consumer, list) {
+            Ok(starts) => lock(&self.shared.rebalances).push_back(Feed::Assigned(starts)),
+            Err(error) => self.fail(error.to_string()),
+        }
+        if let Err(error) = consumer.assign(list) {
+            self.fail(error.to_string());
+        }
+        lock(&self.shared.owned).extend(list.elements().iter().map(|e| (e.partition(), ())));
+    }
+
+    fn fail(&self, what: String) {
+        let what = format!("taking over partitions of topic {}: {what}", self.topic);
+        lock(&self.shared.rebalances).push_back(Feed::Failed(what));
+    }
+}
+
 impl ConsumerContext for Context {
     /// Takes over the two answers to a rebalance, so that every start offset is chosen
     /// here: where the group left off, or the partition's first record, never "latest".
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                let told = match start_offsets(consumer, list) {
-                    Ok(starts) => Feed::Assigned(starts),
-                    Err(error) => Feed::Failed(format!("finding where to start in topic {}: {error}", self.topic)),
-                };
-                if let Err(error) = consumer.assign(list) {
-                    tracing::warn!(%error, topic = self.topic, "taking over partitions");
-                }
-                lock(&self.shared.owned).extend(list.elements().iter().map(|e| (e.partition(), ())));
-                lock(&self.shared.rebalances).push_back(told);
-            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.take_over(consumer, list),
             _ => {
                 let partitions: Vec<_> = list.elements().iter().map(|e| e.partition()).collect();
                 lock(&self.shared.owned).retain(|partition, ()| !partitions.contains(partition));
@@ -264,7 +320,6 @@ fn start_offsets(
     consumer: &BaseConsumer<Context>,
     list: &mut TopicPartitionList,
 ) -> Result<Vec<(i32, i64)>, KafkaError> {
-    const PATIENCE: Duration = Duration::from_secs(10);
     let committed = consumer.committed_offsets(list.clone(), PATIENCE)?;
     let mut starts = Vec::new();
     for element in committed.elements() {

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod kafka;
+pub use kafka::{Broker, Sharing};
 
 mod objects;
 pub use objects::ObjectRoot;

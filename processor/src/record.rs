@@ -11,7 +11,7 @@ use schemas::topics;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ProcessorError;
-use crate::kafka::{Feed, Record, Subscription};
+use crate::kafka::{Broker, Feed, Record, Subscription};
 use crate::metrics;
 
 /// Outcomes written in one transaction. More delays the first of them, fewer pays a disk
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct RecordSettings {
     /// Kafka.
-    pub bootstrap_servers: String,
+    pub broker: Broker,
     /// Where outcomes are written.
     pub catalog: Catalog,
 }
@@ -35,7 +35,7 @@ pub struct RecordSettings {
 /// # Errors
 /// Kafka fails: call again, nothing is lost.
 pub async fn run(settings: &RecordSettings, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
-    let mut subscription = Subscription::open(&settings.bootstrap_servers, "record", topics::OUTCOMES)
+    let mut subscription = Subscription::open(&settings.broker, "record", topics::OUTCOMES)
         .map_err(ProcessorError::kafka("subscribing to topic outcomes"))?;
     let ended = loop {
         let mut records = Vec::new();

@@ -62,13 +62,15 @@ pub fn kafka_fields() -> Fields {
     vec![int("partition"), long("offset")].into()
 }
 
-/// The entry struct of `metadata: map<string, string>`.
-pub fn metadata_entries() -> Field {
-    Field::new(
-        "key_value",
-        DataType::Struct(vec![text("key"), optional(text("value"))].into()),
-        false,
-    )
+/// An entry of `metadata: array<struct<key, value>>`. Not a map, which Hugging Face's
+/// `datasets` cannot read; SQL makes one of it with `map_from_entries(metadata)`.
+pub fn metadata_item() -> Field {
+    Field::new("element", DataType::Struct(metadata_fields()), false)
+}
+
+/// The fields of [`metadata_item`].
+pub fn metadata_fields() -> Fields {
+    vec![text("key"), text("value")].into()
 }
 
 /// The item of `embedding: array<float>`.
@@ -80,19 +82,16 @@ pub fn embedding_item() -> Field {
 pub fn photos() -> SchemaRef {
     let fields = vec![
         text("id"),
-        text("label"),
-        Field::new("image", DataType::Struct(image_fields()), false),
+        // Never null; but `datasets` knows a picture and a class only in columns that may be.
+        optional(text("label")),
+        Field::new("image", DataType::Struct(image_fields()), true),
         int("width"),
         int("height"),
         Field::new("original", DataType::Struct(original_fields()), false),
         time("captured_at", true),
         time("received_at", false),
         optional(text("device")),
-        Field::new(
-            "metadata",
-            DataType::Map(Arc::new(metadata_entries()), false),
-            false,
-        ),
+        Field::new("metadata", DataType::List(Arc::new(metadata_item())), false),
         float("dark_score"),
         float("light_score"),
         float("blurry_score"),

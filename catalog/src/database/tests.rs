@@ -8,7 +8,14 @@ use crate::testing::{TestCatalog, decided, new_capture};
 
 #[tokio::test]
 async fn any_path_can_hold_a_catalog() {
-    for name in ["plain.db", "with space.db", "per%20cent.db", "what?.db", "#1.db", "قطة.db"] {
+    for name in [
+        "plain.db",
+        "with space.db",
+        "per%20cent.db",
+        "what?.db",
+        "#1.db",
+        "قطة.db",
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         let catalog = Catalog::open(&sqlite_url(&path)).await.unwrap();
@@ -20,7 +27,12 @@ async fn any_path_can_hold_a_catalog() {
 
 #[tokio::test]
 async fn addresses_that_are_no_file_are_refused_without_telling_a_password() {
-    for url in ["postgres://me:secret@db/x", "sqlite::memory:", "/tmp/x.db", ""] {
+    for url in [
+        "postgres://me:secret@db/x",
+        "sqlite::memory:",
+        "/tmp/x.db",
+        "",
+    ] {
         let error = Catalog::open(url).await.err().unwrap().to_string();
         assert!(error.starts_with("cannot open a catalog at"), "{error}");
         assert!(!error.contains("secret"), "{error}");
@@ -57,7 +69,13 @@ async fn a_commit_waits_for_the_disk_and_readers_do_not_wait_for_it() {
 async fn readers_cannot_write() {
     let test = TestCatalog::open().await;
     let write = sqlx::query("DELETE FROM datasets").execute(test.catalog.readers());
-    let error = test.catalog.read("test", write).await.err().unwrap().to_string();
+    let error = test
+        .catalog
+        .read("test", write)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("readonly"), "{error}");
 }
 
@@ -86,7 +104,11 @@ async fn many_tasks_that_write_at_once_lose_nothing() {
     let test = test.reopen().await;
     let stats = test.catalog.dataset_stats(&dataset.id).await.unwrap();
     assert_eq!(stats.statuses, [("accepted".into(), 2_000)].into());
-    let events = test.catalog.events_after(&dataset.id, 0, 10_000).await.unwrap();
+    let events = test
+        .catalog
+        .events_after(&dataset.id, 0, 10_000)
+        .await
+        .unwrap();
     let numbers: Vec<i64> = events.iter().map(|(seq, _)| *seq).collect();
     assert_eq!(numbers, (1..=2_000).collect::<Vec<_>>());
 }
@@ -95,20 +117,28 @@ async fn many_tasks_that_write_at_once_lose_nothing() {
 async fn a_write_that_is_refused_takes_none_of_its_commit_with_it() {
     let test = TestCatalog::open().await;
     let dataset = test.dataset("main", "cats", &[]).await;
-    let good: Vec<_> = (0..20).map(|n| new_capture(&dataset.id, &n.to_string())).collect();
+    let good: Vec<_> = (0..20)
+        .map(|n| new_capture(&dataset.id, &n.to_string()))
+        .collect();
     let bad = || {
         test.catalog.write("bad", Change::None, |db| {
             Box::pin(async move {
                 let deleted = sqlx::query("DELETE FROM captures").execute(&mut *db).await;
                 deleted.doing(|| "deleting".into())?;
                 let broken = sqlx::query("INSERT INTO labels VALUES ('nowhere', 'x')");
-                broken.execute(db).await.doing(|| "breaking a rule".into())?;
+                broken
+                    .execute(db)
+                    .await
+                    .doing(|| "breaking a rule".into())?;
                 Ok(())
             })
         })
     };
     let (recorded, refused) = tokio::join!(
-        join_all(good.iter().map(|capture| test.catalog.record_queued(capture))),
+        join_all(
+            good.iter()
+                .map(|capture| test.catalog.record_queued(capture))
+        ),
         join_all((0..20).map(|_| bad())),
     );
     recorded.into_iter().for_each(|written| written.unwrap());
@@ -124,7 +154,9 @@ async fn a_full_disk_is_an_error_and_heals_by_itself() {
     // SQLite's own limit gives SQLITE_FULL on the same path as the file system does.
     let limit = test.catalog.write("limit", Change::None, |db| {
         Box::pin(async move {
-            let pages = sqlx::raw_sql("PRAGMA max_page_count = 40").execute(db).await;
+            let pages = sqlx::raw_sql("PRAGMA max_page_count = 40")
+                .execute(db)
+                .await;
             pages.doing(|| "limiting".into()).map(|_| ())
         })
     });
@@ -141,7 +173,11 @@ async fn a_full_disk_is_an_error_and_heals_by_itself() {
     assert!(full.to_string().contains("full"), "{full}");
     assert!(!full.is_refusal());
     // The next connection has no such limit: the disk is mended.
-    while let Err(error) = test.catalog.record_queued(&new_capture(&dataset.id, "after")).await {
+    while let Err(error) = test
+        .catalog
+        .record_queued(&new_capture(&dataset.id, "after"))
+        .await
+    {
         assert!(error.to_string().contains("full"), "{error}");
     }
     test.catalog.check().await.unwrap();
@@ -153,14 +189,23 @@ async fn a_full_disk_is_an_error_and_heals_by_itself() {
 async fn what_is_queued_when_the_catalog_closes_is_written_and_later_calls_fail() {
     let test = TestCatalog::open().await;
     let dataset = test.dataset("main", "cats", &[]).await;
-    let captures: Vec<_> = (0..300).map(|n| new_capture(&dataset.id, &n.to_string())).collect();
-    let writes = join_all(captures.iter().map(|capture| test.catalog.record_queued(capture)));
+    let captures: Vec<_> = (0..300)
+        .map(|n| new_capture(&dataset.id, &n.to_string()))
+        .collect();
+    let writes = join_all(
+        captures
+            .iter()
+            .map(|capture| test.catalog.record_queued(capture)),
+    );
     // Polled in order: all are queued before the queue is closed.
     let (written, ()) = futures::future::join(writes, test.catalog.close()).await;
     assert!(written.iter().all(Result::is_ok));
     let late = test.catalog.record_queued(&captures[0]).await;
     assert!(matches!(late, Err(CatalogError::Closed)), "{late:?}");
-    let late = test.catalog.find_by_hash(&dataset.id, captures[0].sha256).await;
+    let late = test
+        .catalog
+        .find_by_hash(&dataset.id, captures[0].sha256)
+        .await;
     assert!(matches!(late, Err(CatalogError::Closed)), "{late:?}");
     let test = test.reopen().await;
     let stats = test.catalog.dataset_stats(&dataset.id).await.unwrap();
@@ -177,6 +222,36 @@ async fn a_write_is_carried_out_when_its_caller_goes_away() {
     assert!(futures::poll!(&mut write).is_pending());
     drop(write);
     test.catalog.check().await.unwrap();
-    let found = test.catalog.find_by_hash(&dataset.id, capture.sha256).await.unwrap();
+    let found = test
+        .catalog
+        .find_by_hash(&dataset.id, capture.sha256)
+        .await
+        .unwrap();
     assert_eq!(found, Some(capture.id));
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_left_alone_and_named_so() {
+    let test = TestCatalog::open().await;
+    let newer = test.catalog.write("newer", Change::None, |db| {
+        Box::pin(async move {
+            let newer = sqlx::query(
+                "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+                 execution_time) VALUES (9999, 'of tomorrow', 1, '', 0)",
+            );
+            newer
+                .execute(db)
+                .await
+                .doing(|| "planting".into())
+                .map(|_| ())
+        })
+    });
+    newer.await.unwrap();
+    test.catalog.close().await;
+    let url = sqlite_url(&test.folder.path().join("catalog.db"));
+    let error = Catalog::open(&url).await.err().unwrap().to_string();
+    assert!(
+        error.ends_with("a newer version of this program has written it (tables 9999)"),
+        "{error}"
+    );
 }

@@ -25,7 +25,7 @@ use crate::{CatalogError, Principal, metrics as names};
 
 /// Clients that follow at a time. Each costs a connection and five small queries a
 /// second; more of them would be felt by the uploads.
-const MAX_SUBSCRIBERS: usize = 256;
+pub(super) const MAX_SUBSCRIBERS: usize = 256;
 /// When a client that found no place comes back.
 const SUBSCRIBER_RETRY_S: u32 = 10;
 /// Events of other processes are seen after this at the latest.
@@ -35,7 +35,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 const MIN_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Events read at once; they wait in memory for a slow client.
 const EVENTS_PER_LOOK: u32 = 100;
-/// How long a key is believed that was revoked since, or a dataset that was deleted.
+/// How long a key is believed that another process has revoked since, or a dataset
+/// that it has deleted. What this process does is seen at once.
 const ACCESS_INTERVAL: Duration = Duration::from_secs(5);
 /// A comment is sent after so long a silence, so that no proxy hangs up.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -106,6 +107,7 @@ pub(super) async fn follow(
     let place = api.subscribers.enter()?;
     // Before the look at what there is: nothing falls between the two.
     let commits = api.catalog.events_committed();
+    let access = api.catalog.access_changed();
     let range = api.catalog.event_range(&dataset.id).await?;
     let after = start(wanted, range)?;
     let follower = Follower {
@@ -116,6 +118,7 @@ pub(super) async fn follow(
         is_new: true,
         events: VecDeque::new(),
         commits,
+        access,
         looked_at: None,
         admitted_at: Instant::now(),
         _place: place,
@@ -174,6 +177,7 @@ struct Follower {
     is_new: bool,
     events: VecDeque<(i64, Capture)>,
     commits: watch::Receiver<u64>,
+    access: watch::Receiver<u64>,
     looked_at: Option<Instant>,
     admitted_at: Instant,
     _place: Place,
@@ -220,7 +224,9 @@ impl Follower {
         if let Some(looked_at) = self.looked_at {
             tokio::time::sleep(MIN_LOOK_INTERVAL.saturating_sub(looked_at.elapsed())).await;
         }
-        if self.admitted_at.elapsed() >= ACCESS_INTERVAL && !self.is_admitted().await? {
+        let may_have_ended = self.access.has_changed().unwrap_or(true)
+            || self.admitted_at.elapsed() >= ACCESS_INTERVAL;
+        if may_have_ended && !self.is_admitted().await? {
             return Ok(false);
         }
         // Seen before the look: a commit during it wakes the wait below.
@@ -236,6 +242,7 @@ impl Follower {
         }
         tokio::select! {
             _ = self.commits.changed() => {}
+            _ = self.access.changed() => self.access.mark_changed(),
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
             () = self.api.shutdown.cancelled() => {}
         }
@@ -243,6 +250,8 @@ impl Follower {
     }
 
     async fn is_admitted(&mut self) -> Result<bool, CatalogError> {
+        // Seen before the questions: a change during them is asked about again.
+        self.access.borrow_and_update();
         let catalog = &self.api.catalog;
         let is_admitted = catalog.is_key_in_use(&self.principal.key_id).await?
             && catalog.event_range(&self.dataset).await?.is_some();

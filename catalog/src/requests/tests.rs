@@ -22,6 +22,20 @@ async fn fresh(test: &TestCatalog, scope: &RequestScope) -> CaptureId {
     }
 }
 
+async fn finish(
+    test: &TestCatalog,
+    scope: &RequestScope,
+    capture: CaptureId,
+    fingerprint: Sha256,
+    body: &str,
+) {
+    let finished = test
+        .catalog
+        .finish_request(scope, capture, fingerprint, &answer(body))
+        .await;
+    finished.unwrap();
+}
+
 fn answer(body: &str) -> StoredAnswer {
     StoredAnswer {
         status: 202,
@@ -42,8 +56,7 @@ async fn a_finished_request_is_answered_alike_also_after_a_restart() {
     let (test, scope) = opened().await;
     let capture = fresh(&test, &scope).await;
     let fingerprint = Sha256::of(b"body");
-    let finished = test.catalog.finish_request(&scope, capture, fingerprint, &answer("{}"));
-    finished.await.unwrap();
+    finish(&test, &scope, capture, fingerprint, "{}").await;
     let test = test.reopen().await;
     assert_eq!(test.catalog.release_requests().await.unwrap(), 0);
     let done = Begun::Done {
@@ -63,7 +76,11 @@ async fn a_silent_request_is_taken_over_with_the_same_capture() {
     test.clock.advance(Duration::from_micros(1));
     assert_eq!(fresh(&test, &scope).await, capture);
     let again = test.catalog.begin_request(&scope).await.unwrap();
-    assert_eq!(again, Begun::InProgress, "the new try holds a lease of its own");
+    assert_eq!(
+        again,
+        Begun::InProgress,
+        "the new try holds a lease of its own"
+    );
 }
 
 #[tokio::test]
@@ -93,10 +110,8 @@ async fn a_finished_request_can_be_neither_abandoned_nor_changed() {
     let capture = fresh(&test, &scope).await;
     let first = Sha256::of(b"first");
     let catalog = &test.catalog;
-    let finish = catalog.finish_request(&scope, capture, first, &answer("1"));
-    finish.await.unwrap();
-    let late = catalog.finish_request(&scope, capture, Sha256::of(b"late"), &answer("2"));
-    late.await.unwrap();
+    finish(&test, &scope, capture, first, "1").await;
+    finish(&test, &scope, capture, Sha256::of(b"late"), "2").await;
     catalog.renew_request(&scope, capture).await.unwrap();
     catalog.abandon_request(&scope, capture).await.unwrap();
     let done = Begun::Done {
@@ -138,8 +153,7 @@ async fn one_key_in_two_datasets_is_two_requests() {
 async fn answers_are_kept_for_a_week_and_no_longer() {
     let (test, scope) = opened().await;
     let capture = fresh(&test, &scope).await;
-    let finish = test.catalog.finish_request(&scope, capture, Sha256::of(b""), &answer("1"));
-    finish.await.unwrap();
+    finish(&test, &scope, capture, Sha256::of(b""), "1").await;
     test.clock.advance(KEEP_ANSWERS);
     let kept = test.catalog.begin_request(&scope).await.unwrap();
     assert!(matches!(kept, Begun::Done { .. }), "{kept:?}");
@@ -155,8 +169,8 @@ async fn of_many_tries_at_once_exactly_one_begins() {
         tokio::spawn(async move { catalog.begin_request(&scope).await.unwrap() })
     });
     let tries = futures::future::join_all(tries.collect::<Vec<_>>()).await;
-    let begun = tries.into_iter().filter(|begun| {
-        matches!(begun.as_ref().unwrap(), Begun::Fresh(_))
-    });
+    let begun = tries
+        .into_iter()
+        .filter(|begun| matches!(begun.as_ref().unwrap(), Begun::Fresh(_)));
     assert_eq!(begun.count(), 1);
 }

@@ -2,6 +2,8 @@
 //! command to its module. What comes out is an exit code; README and `--help` list
 //! them. Nothing below this file ends the process.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 // The catalog's SQLite (sqlx's) and the embedded broker's (libsql's, a fork of it) share
 // their symbols, so only one copy may be linked. Loaded first, the catalog comes last on
 // the linker's line, and libsql's copy, which has all that both need, serves both. In the

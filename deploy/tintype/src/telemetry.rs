@@ -1,5 +1,6 @@
 //! Logs and metrics of this process, set up once.
 
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -18,10 +19,11 @@ pub fn init_logs(level: &str, json: bool) {
     let directives = if level.contains(['=', ',']) {
         level.to_owned()
     } else {
-        OURS.iter().fold("error,librdkafka=off".to_owned(), |all, ours| format!("{all},{ours}={level}"))
+        OURS.iter().fold("error,librdkafka=off,deltalake_core=off".to_owned(), |all, ours| format!("{all},{ours}={level}"))
     };
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("error"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal()).with_target(false);
     // A second start in one process keeps the first one's.
     let _ = if json { builder.json().try_init() } else { builder.compact().try_init() };
 }

@@ -48,7 +48,10 @@ impl LocalOriginals {
             }
         }
         if removed > 0 {
-            info!(removed, "unfinished uploads of an earlier run were cleared away");
+            info!(
+                removed,
+                "unfinished uploads of an earlier run were cleared away"
+            );
         }
         Ok(Self {
             root,
@@ -71,7 +74,10 @@ impl LocalOriginals {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if fs::metadata(&target)?.len() != num_bytes {
-                    warn!(original = key, "a stored original is not what its hash says; it is replaced");
+                    warn!(
+                        original = key,
+                        "a stored original is not what its hash says; it is replaced"
+                    );
                     fs::rename(&staged.0, &target)?;
                 }
             }

@@ -48,7 +48,9 @@ impl Folder {
     }
 
     fn unfinished(&self) -> usize {
-        fs::read_dir(self.root.path().join("incoming")).unwrap().count()
+        fs::read_dir(self.root.path().join("incoming"))
+            .unwrap()
+            .count()
     }
 }
 
@@ -82,7 +84,10 @@ async fn a_folder_that_went_away_is_made_again() {
     folder.originals.put(&key, photo().await).await.unwrap();
     fs::remove_dir_all(folder.root.path().join("originals")).unwrap();
     folder.originals.put(&key, photo().await).await.unwrap();
-    assert_eq!(fs::read(folder.root.path().join(key.to_string())).unwrap(), BYTES);
+    assert_eq!(
+        fs::read(folder.root.path().join(key.to_string())).unwrap(),
+        BYTES
+    );
 }
 
 #[tokio::test]
@@ -244,7 +249,10 @@ async fn a_remote_original_that_is_there_is_taken_and_a_short_one_replaced() {
     assert_eq!(store.puts.load(Ordering::SeqCst), 2);
 
     let at_key = Path::from(key.to_string());
-    store.put(&at_key, PutPayload::from_static(b"short")).await.unwrap();
+    store
+        .put(&at_key, PutPayload::from_static(b"short"))
+        .await
+        .unwrap();
     originals.put(&key, photo().await).await.unwrap();
     let stored = store.get(&at_key).await.unwrap().bytes().await.unwrap();
     assert_eq!(stored, BYTES);

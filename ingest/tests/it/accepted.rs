@@ -16,7 +16,7 @@ async fn a_receipt_means_that_original_event_and_row_are_there() {
     let receipt = world.send_cat(photo.clone()).await.assert_queued();
     assert_eq!(receipt.sha256, Sha256::of(&photo).to_string());
 
-    assert_eq!(world.originals(), [photo.clone()]);
+    assert_eq!(world.originals(), std::slice::from_ref(&photo));
     let [event] = &world.events()[..] else {
         panic!("one event is needed");
     };

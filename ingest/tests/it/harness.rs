@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response, StatusCode, request};
+use bytes::Bytes;
 use catalog::Catalog;
+use futures::channel::{mpsc, oneshot};
+use futures::stream::{self, StreamExt as _};
 use http_body_util::BodyExt as _;
 use ingest::{Ingest, IngestSettings};
 use object_store::local::LocalFileSystem;
@@ -66,7 +69,9 @@ impl World {
     pub async fn with(dataset: Value, settings: IngestSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let broker = MockCluster::new(1).unwrap();
-        broker.create_topic(topics::CAPTURES, NUM_PARTITIONS, 1).unwrap();
+        broker
+            .create_topic(topics::CAPTURES, NUM_PARTITIONS, 1)
+            .unwrap();
         let (catalog, ingest, app) = open(&folder, &broker, &settings).await;
         let token = catalog.ensure_first_key().await.unwrap().unwrap().token;
         let mut world = Self {
@@ -80,7 +85,10 @@ impl World {
             settings,
         };
         let mut create = json!({"name": "pets"});
-        create.as_object_mut().unwrap().extend(dataset.as_object().unwrap().clone());
+        create
+            .as_object_mut()
+            .unwrap()
+            .extend(dataset.as_object().unwrap().clone());
         let created = world.call("POST", "/v1/datasets", create).await;
         assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
         let created: Dataset = serde_json::from_value(created.body).unwrap();
@@ -153,7 +161,10 @@ impl World {
         let (mut events, mut ended) = (Vec::new(), 0);
         let begun = Instant::now();
         while ended < NUM_PARTITIONS {
-            assert!(begun.elapsed() < Duration::from_secs(20), "no end of the topic");
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "no end of the topic"
+            );
             match consumer.poll(Duration::from_millis(500)) {
                 Some(Ok(message)) => {
                     let event = CaptureReceived::decode(message.payload().unwrap()).unwrap();
@@ -191,7 +202,9 @@ impl World {
 
     /// How many captures the catalog knows.
     pub async fn num_captures(&self) -> u64 {
-        let stats = self.get(&format!("/v1/datasets/{}/stats", self.dataset)).await;
+        let stats = self
+            .get(&format!("/v1/datasets/{}/stats", self.dataset))
+            .await;
         let statuses = stats.body["statuses"].as_object().unwrap().values();
         statuses.map(|count| count.as_u64().unwrap()).sum()
     }
@@ -257,7 +270,9 @@ impl Reply {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The receipt; its headers must say the same.
@@ -281,10 +296,38 @@ impl Reply {
     pub fn assert_refused(&self, status: u16, code: &str) -> Problem {
         let problem: Problem = serde_json::from_value(self.body.clone())
             .unwrap_or_else(|_| panic!("{} {}", self.status, self.body));
-        assert_eq!((self.status.as_u16(), problem.code.as_str()), (status, code), "{problem:?}");
+        assert_eq!(
+            (self.status.as_u16(), problem.code.as_str()),
+            (status, code),
+            "{problem:?}"
+        );
         assert_eq!(self.header("content-type"), "application/problem+json");
         assert_eq!(problem.status, status);
         problem
+    }
+}
+
+/// A body whose client waits: it tells when it is first read, and goes on when told to.
+pub struct Stalled {
+    pub body: Body,
+    pub is_read: oneshot::Receiver<()>,
+    pub client: mpsc::UnboundedSender<std::io::Result<Bytes>>,
+}
+
+impl Stalled {
+    pub fn new() -> Self {
+        let (client, chunks) = mpsc::unbounded();
+        let (read, is_read) = oneshot::channel();
+        let first_poll = async move {
+            let _ = read.send(());
+            Ok(Bytes::new())
+        };
+        let body = Body::from_stream(stream::once(first_poll).chain(chunks));
+        Self {
+            body,
+            is_read,
+            client,
+        }
     }
 }
 
@@ -317,7 +360,10 @@ impl Form {
     }
 
     fn open(&mut self, what: &str) {
-        let head = format!("--{}\r\nContent-Disposition: form-data; {what}\r\n\r\n", self.boundary);
+        let head = format!(
+            "--{}\r\nContent-Disposition: form-data; {what}\r\n\r\n",
+            self.boundary
+        );
         self.bytes.extend_from_slice(head.as_bytes());
     }
 
@@ -326,7 +372,8 @@ impl Form {
     }
 
     pub fn end(mut self) -> Vec<u8> {
-        self.bytes.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
+        self.bytes
+            .extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
         self.bytes
     }
 

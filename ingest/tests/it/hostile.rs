@@ -47,7 +47,11 @@ async fn every_hostile_file_is_answered_by_what_its_first_bytes_tell() {
         let is_picture = Format::sniff(&bytes).is_some_and(Format::is_picture);
         let reply = world.send_cat(bytes).await;
         let expected: &[u16] = if is_picture { &[202, 200] } else { &[415] };
-        assert!(expected.contains(&reply.status.as_u16()), "{file:?}: {}", reply.body);
+        assert!(
+            expected.contains(&reply.status.as_u16()),
+            "{file:?}: {}",
+            reply.body
+        );
         sent += 1;
         taken += usize::from(reply.status == 202);
     }

@@ -22,7 +22,14 @@ async fn a_label_in_any_script_is_kept_by_header_and_by_part() {
     let world = World::new().await;
     let long = "ل".repeat(128);
     let labels = [
-        "قطة", "बिल्ली", "猫", "🐈‍⬛", "a/b", "50% \"wool\"; cat=1", "..", &long,
+        "قطة",
+        "बिल्ली",
+        "猫",
+        "🐈‍⬛",
+        "a/b",
+        "50% \"wool\"; cat=1",
+        "..",
+        &long,
     ];
     for (i, label) in labels.into_iter().enumerate() {
         for reply in send_both(&world, label, 10 * (i as u64 + 1)).await {
@@ -70,18 +77,24 @@ async fn the_file_name_tells_the_label_by_header_and_by_part() {
     let labels: Vec<_> = events.iter().map(|event| &event.label).collect();
     assert_eq!(labels, ["chat noir", "chat noir"]);
 
-    let reply = world.send(world.upload().body(jpeg(3, 2000).into()).unwrap()).await;
+    let reply = world
+        .send(world.upload().body(jpeg(3, 2000).into()).unwrap())
+        .await;
     reply.assert_refused(422, "label_missing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_reject_refuses_unknown_labels_and_names_the_nearest() {
-    let dataset = json!({"labels": ["cat", "dog", "horse"], "policy": {"unknown_labels": "reject"}});
+    let dataset =
+        json!({"labels": ["cat", "dog", "horse"], "policy": {"unknown_labels": "reject"}});
     let world = World::with(dataset, IngestSettings::default()).await;
     for reply in send_both(&world, "cta", 1).await {
         let problem = reply.assert_refused(422, "unknown_label");
         let hint = problem.hint.unwrap();
-        assert!(hint.contains("\"cat\"") && !hint.contains("horse"), "{hint}");
+        assert!(
+            hint.contains("\"cat\"") && !hint.contains("horse"),
+            "{hint}"
+        );
     }
     world.assert_nothing_stored().await;
     world.send_cat(jpeg(3, 2000)).await.assert_queued();

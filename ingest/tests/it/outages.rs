@@ -4,24 +4,34 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use bytes::Bytes;
-use futures::channel::mpsc;
 use ingest::{Ingest, IngestError, IngestSettings};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use crate::harness::{Reply, World, jpeg};
+use crate::harness::{Reply, Stalled, World, jpeg};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_cannot_be_written_is_503_and_once_mended_202() {
     let world = World::new().await;
     world.send_cat(jpeg(1, 9000)).await.assert_queued();
     let aside = world.break_store();
-    assert!(matches!(world.ingest.check().await, Err(IngestError::Store(_))));
+    assert!(matches!(
+        world.ingest.check().await,
+        Err(IngestError::Store(_))
+    ));
     let refused = world.send_cat(jpeg(2, 9000)).await;
     let problem = refused.assert_refused(503, "store_unavailable");
-    assert!(problem.detail.contains("object store"), "{}", problem.detail);
-    assert!(!problem.detail.contains('/'), "no paths: {}", problem.detail);
+    assert!(
+        problem.detail.contains("object store"),
+        "{}",
+        problem.detail
+    );
+    assert!(
+        !problem.detail.contains('/'),
+        "no paths: {}",
+        problem.detail
+    );
     assert!(!refused.header("retry-after").is_empty());
     assert_eq!((world.events().len(), world.num_captures().await), (1, 1));
 
@@ -42,9 +52,16 @@ async fn a_broker_that_is_away_is_503_within_seconds_and_nothing_is_recorded() {
     let refused = world.send_cat(jpeg(2, 9000)).await;
     refused.assert_refused(503, "stream_unavailable");
     assert!(!refused.header("retry-after").is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(11),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(world.num_captures().await, 1);
-    assert!(matches!(world.ingest.check().await, Err(IngestError::Broker(_))));
+    assert!(matches!(
+        world.ingest.check().await,
+        Err(IngestError::Broker(_))
+    ));
 
     world.broker.broker_up(-1).unwrap();
     let begun = Instant::now();
@@ -53,6 +70,40 @@ async fn a_broker_that_is_away_is_503_within_seconds_and_nothing_is_recorded() {
     }
     world.send_cat(jpeg(2, 9000)).await.assert_queued();
     assert_eq!(world.num_captures().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_has_failed_for_good_is_replaced() {
+    let world = World::new().await;
+    world.send_cat(jpeg(1, 9000)).await.assert_queued();
+    let lost_its_place = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    world
+        .broker
+        .request_errors(RDKafkaApiKey::Produce, &[lost_its_place; 1]);
+    let refused = world.send_cat(jpeg(2, 9000)).await;
+    refused.assert_refused(503, "stream_unavailable");
+    for seed in 3..6 {
+        world.send_cat(jpeg(seed, 9000)).await.assert_queued();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_stalls_is_408_and_its_place_is_free_again() {
+    let settings = IngestSettings {
+        max_working: 1,
+        idle_timeout: Duration::from_millis(200),
+        ..IngestSettings::default()
+    };
+    let world = World::with(json!({}), settings).await;
+    let Stalled { body, client, .. } = Stalled::new();
+    client.unbounded_send(Ok(jpeg(1, 9000).into())).unwrap();
+    let request = world.upload().header("x-label", "cat");
+    let stalled = world.send(request.body(body).unwrap()).await;
+    let problem = stalled.assert_refused(408, "too_slow");
+    assert!(problem.detail.contains("9000 bytes"), "{}", problem.detail);
+    assert_eq!(stalled.header("connection"), "close");
+    world.assert_nothing_stored().await;
+    world.send_cat(jpeg(2, 9000)).await.assert_queued();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,24 +124,19 @@ async fn more_uploads_than_may_run_and_wait_are_refused_at_once_and_then_again_l
         ..IngestSettings::default()
     };
     let world = World::with(json!({}), settings).await;
-    let (client, body) = mpsc::channel::<std::io::Result<Bytes>>(1);
-    let stalled = world.upload().header("x-label", "cat");
-    let stalled = stalled.body(Body::from_stream(body)).unwrap();
-    let stalled = tokio::spawn(world.app.clone().oneshot(stalled));
-    // Until the stalled one has the only place, these are let in.
+    let stalled = Stalled::new();
+    let request = world.upload().header("x-label", "cat");
+    let request = request.body(stalled.body).unwrap();
+    let running = tokio::spawn(world.app.clone().oneshot(request));
+    stalled.is_read.await.unwrap();
     let begun = Instant::now();
-    let refused = loop {
-        let reply = world.send_cat(jpeg(1, 9000)).await;
-        if reply.status == 503 {
-            break reply;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(10));
-    };
+    let refused = world.send_cat(jpeg(1, 9000)).await;
+    assert!(begun.elapsed() < Duration::from_secs(1));
     refused.assert_refused(503, "overloaded");
     assert!(!refused.header("retry-after").is_empty());
 
-    drop(client);
-    let ended = Reply::read(stalled.await.unwrap().unwrap()).await;
+    drop(stalled.client);
+    let ended = Reply::read(running.await.unwrap().unwrap()).await;
     ended.assert_refused(415, "empty_body");
     world.send_cat(jpeg(2, 9000)).await.assert_queued();
 }
@@ -104,30 +150,24 @@ async fn bodies_together_stay_under_their_budget() {
         ..IngestSettings::default()
     };
     let world = World::with(json!({}), settings).await;
-    let (client, body) = mpsc::channel::<std::io::Result<Bytes>>(1);
+    let stalled = Stalled::new();
     let large = world
         .upload()
         .header("x-label", "cat")
         .header("content-length", 1 << 20);
-    let large = large.body(Body::from_stream(body)).unwrap();
+    let large = large.body(stalled.body).unwrap();
     let large = tokio::spawn(world.app.clone().oneshot(large));
-    let begun = Instant::now();
-    let refused = loop {
-        let request = world
-            .upload()
-            .header("x-label", "cat")
-            .header("content-length", 128 << 10)
-            .body(jpeg(1, 128 << 10).into());
-        let reply = world.send(request.unwrap()).await;
-        if reply.status == 503 {
-            break reply;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(10));
-    };
+    stalled.is_read.await.unwrap();
+    let second = world
+        .upload()
+        .header("x-label", "cat")
+        .header("content-length", 128 << 10)
+        .body(jpeg(1, 128 << 10).into());
+    let refused = world.send(second.unwrap()).await;
     refused.assert_refused(503, "overloaded");
     // A small one still fits beside it.
     world.send_cat(jpeg(2, 9000)).await.assert_queued();
-    drop(client);
+    drop(stalled.client);
     large.await.unwrap().unwrap();
 }
 
@@ -143,7 +183,13 @@ async fn settings_and_addresses_that_cannot_work_are_told_at_the_start() {
     let broken = Ingest::new(catalog(), store(), None, "localhost:1", settings);
     assert!(matches!(broken, Err(IngestError::Settings(_))));
     let folder = Some("/dev/null/originals".into());
-    let broken = Ingest::new(catalog(), store(), folder, "localhost:1", IngestSettings::default());
+    let broken = Ingest::new(
+        catalog(),
+        store(),
+        folder,
+        "localhost:1",
+        IngestSettings::default(),
+    );
     assert!(matches!(broken, Err(IngestError::Folder { .. })));
 }
 
@@ -166,6 +212,8 @@ async fn any_other_object_store_serves_as_well() {
     let receipt = reply.assert_queued();
     let sha256 = &receipt.sha256;
     let key = format!("originals/{}/{}/{sha256}", world.dataset, &sha256[..2]);
-    let stored = object_store::ObjectStoreExt::get(&*store, &key.into()).await.unwrap();
+    let stored = object_store::ObjectStoreExt::get(&*store, &key.into())
+        .await
+        .unwrap();
     assert_eq!(stored.bytes().await.unwrap(), jpeg(1, 9000));
 }

@@ -1,7 +1,7 @@
 //! Decodes a JPEG to a PGM or PPM file.
 //!
-//! `decode IN.jpg 8|4|2 OUT.ppm` writes grey pictures as PGM, colour as PPM, and
-//! prints what else the file told. Exit status 1 and the reason if it cannot.
+//! `decode IN.jpg 8|4|2 OUT.ppm [LUMA.pgm]` writes grey pictures as PGM, colour as
+//! PPM, the luma by itself if asked, and prints what else the file told. Exit status 1 and the reason if it cannot.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,8 +23,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
-    let [_, from, divisor, to] = arguments else {
-        return Err("usage: decode IN.jpg 8|4|2 OUT.ppm".into());
+    let [_, from, divisor, to, luma_to @ ..] = arguments else {
+        return Err("usage: decode IN.jpg 8|4|2 OUT.ppm [LUMA.pgm]".into());
     };
     let scale = match divisor.as_str() {
         "8" => Scale::Eighth,
@@ -42,6 +42,16 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let mut file = std::fs::File::create(to)?;
     write!(file, "{kind}\n{} {}\n255\n", picture.width, picture.height)?;
     file.write_all(picture.pixels)?;
+    if let Some(to) = luma_to.first() {
+        let luma = picture
+            .luma
+            .ok_or("the file has no luma of full resolution")?;
+        let mut file = std::fs::File::create(to)?;
+        write!(file, "P5\n{} {}\n255\n", picture.width, picture.height)?;
+        for row in luma.rows() {
+            file.write_all(row)?;
+        }
+    }
     println!(
         "{} x {}, quality {:.0}, detail {}, cut {:?}",
         picture.width,

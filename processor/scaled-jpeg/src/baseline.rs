@@ -1,34 +1,44 @@
 //! Decodes a sequential scan into the planes.
 //!
 //! The scan's entropy-coded data comes in; samples go out, block by block, each
-//! straight to its place: there are no coefficients to keep.
+//! straight to its place: there are no coefficients to keep. Scans of which only
+//! the means are wanted are decoded in several places at once.
 
 use crate::Error;
 use crate::bits::Entropy;
 use crate::block::{BlockTables, NO_CODE, read_lowest, skip_block};
-use crate::detail::Detail;
-use crate::frame::{Component, Frame, MAX_BLOCKS_IN_MCU};
+use crate::detail::EndCounts;
+use crate::frame::Frame;
+use crate::guessing;
 use crate::idct::{one_sample, write_samples};
+use crate::intervals;
+use crate::lanes::Lane;
+use crate::mcu::{McuBlock, Mcus};
+use crate::scan::Part;
 
-/// A component in a scan.
+/// A sequential scan, as all who decode it see it.
 #[derive(Clone, Copy)]
-pub(crate) struct ScanComponent<'a> {
-    /// Its number in the frame.
-    pub number: usize,
-    pub tables: BlockTables<'a>,
+pub(crate) struct SequentialScan<'a> {
+    pub frame: &'a Frame,
+    pub parts: &'a [Part],
+    /// By part of the scan.
+    pub tables: &'a [BlockTables<'a>],
+    pub mcus: &'a Mcus,
+    /// MCUs between restart markers; 0: there are none.
+    pub restart_interval: usize,
 }
 
 /// What a scan writes to.
 pub(crate) struct Output<'a> {
     pub planes: &'a mut [u8],
-    /// Of the first component; then of all others.
-    pub details: &'a mut [Detail; 2],
+    /// Of the first component's blocks.
+    pub ends: &'a mut EndCounts,
 }
 
 /// A block's place in the MCU being decoded.
 #[derive(Clone, Copy)]
 struct Place<'a> {
-    tables: BlockTables<'a>,
+    tables: &'a BlockTables<'a>,
     /// Number of the component.
     component: usize,
     side: usize,
@@ -36,57 +46,72 @@ struct Place<'a> {
     /// Where its samples start in the planes, and how far the next MCU's are.
     at: usize,
     step: usize,
-    /// Blocks right and down of the MCU's first.
-    x: usize,
-    y: usize,
 }
 
-/// Decodes the scan of `components`.
+/// Decodes the scan whose data starts at `start`; the offset behind the data.
 pub(crate) fn decode_scan(
-    frame: &Frame,
-    components: &[ScanComponent],
-    restart_interval: usize,
+    jpeg: &[u8],
+    start: usize,
+    scan: SequentialScan,
+    lanes: &mut [Lane],
+    output: &mut Output,
+) -> Result<usize, Error> {
+    let is_means_only = scan
+        .parts
+        .iter()
+        .all(|part| scan.frame.components[part.component].side == 1);
+    if is_means_only && jpeg.len() - start >= WORTH_LANES_BYTES {
+        let ends = output.ends.clone();
+        let end = if scan.restart_interval > 0 {
+            intervals::decode_scan(jpeg, start, scan, lanes, output)
+        } else {
+            guessing::decode_scan(jpeg, start, scan, lanes, output)
+        };
+        match end {
+            Some(end) => return Ok(end),
+            // Something is wrong: from front to back it shows what, and where.
+            None => *output.ends = ends,
+        }
+    }
+    let mut entropy = Entropy::open(jpeg, start, &mut lanes[0].window);
+    decode_in_order(scan, &mut entropy, output)?;
+    Ok(entropy.end())
+}
+
+/// Below this, opening lanes costs as much as they save.
+const WORTH_LANES_BYTES: usize = 8 * 1024;
+
+/// Decodes a scan from front to back.
+fn decode_in_order(
+    scan: SequentialScan,
     entropy: &mut Entropy,
     output: &mut Output,
 ) -> Result<(), Error> {
-    // A scan of one component has its blocks in plain order, whatever the
-    // sampling, and only those that the picture covers.
-    let alone = match components {
-        [one] => Some(&frame.components[one.number]),
-        _ => None,
-    };
-    let (mcus_wide, mcus_high) = match alone {
-        Some(component) => (component.blocks_wide, component.blocks_high),
-        None => (frame.mcus_wide, frame.mcus_high),
-    };
-    let mut places = Vec::with_capacity(MAX_BLOCKS_IN_MCU);
-    for scanned in components {
-        let component = &frame.components[scanned.number];
-        let (across, down) = blocks_in_mcu(component, alone.is_some());
-        for y in 0..down {
-            places.extend((0..across).map(|x| Place {
-                tables: scanned.tables,
-                component: scanned.number,
-                side: component.side,
-                stride: component.stride,
-                at: 0,
-                step: across * component.side,
-                x,
-                y,
-            }));
-        }
-    }
-
+    let SequentialScan {
+        frame,
+        parts,
+        tables,
+        mcus,
+        restart_interval,
+    } = scan;
     let mut predictions = [0; 3];
     let mut until_restart = restart_interval;
-    for row in 0..mcus_high {
+    for row in 0..mcus.high {
         entropy.mcu_row = row;
-        for place in &mut places {
-            let component = &frame.components[place.component];
-            let (_, down) = blocks_in_mcu(component, alone.is_some());
-            place.at = component.sample(place.x, row * down + place.y);
-        }
-        let mut left = mcus_wide;
+        let place_in_row = |block: &McuBlock| {
+            let number = parts[block.part].component;
+            let component = &frame.components[number];
+            Place {
+                tables: &tables[block.part],
+                component: number,
+                side: component.side,
+                stride: component.stride,
+                at: block.sample(component, 0, row),
+                step: block.across * component.side,
+            }
+        };
+        let mut places: Vec<Place> = mcus.blocks.iter().map(place_in_row).collect();
+        let mut left = mcus.wide;
         while left > 0 {
             let mut run = left;
             if restart_interval > 0 {
@@ -105,14 +130,6 @@ pub(crate) fn decode_scan(
     entropy.check_not_overrun()
 }
 
-fn blocks_in_mcu(component: &Component, alone: bool) -> (usize, usize) {
-    if alone {
-        (1, 1)
-    } else {
-        (component.horizontal, component.vertical)
-    }
-}
-
 /// Decodes `run` MCUs side by side with no restart between them.
 fn decode_run(
     places: &mut [Place],
@@ -127,7 +144,7 @@ fn decode_run(
         let data = entropy.window.data();
         let mut bits = entropy.bits;
         let mut worst = 0;
-        for place in places.iter_mut() {
+        for (turn, place) in places.iter_mut().enumerate() {
             let tables = place.tables;
             let ended = match place.side {
                 1 => skip_block(&mut bits, data, tables),
@@ -135,7 +152,9 @@ fn decode_run(
                 _ => read_lowest::<4>(&mut bits, data, tables, &mut lowest),
             };
             worst |= ended.index;
-            output.details[place.component.min(1)].count(ended.index);
+            if place.component == 0 {
+                output.ends.count(turn, ended.index);
+            }
             // Sums wrap at 16 bits, as the standard's do; only damage gets there.
             let prediction = &mut predictions[place.component % 3];
             *prediction = i32::from((*prediction + ended.difference) as i16);

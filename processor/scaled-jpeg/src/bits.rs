@@ -24,15 +24,24 @@ impl Bits {
         next: 0,
     };
 
+    /// The bits at a position in the window: 57 or more, of which 49 count.
+    #[inline(always)]
+    pub fn at(data: &Data, position: usize) -> Self {
+        let next = position >> 3;
+        let within = (position & 7) as u32;
+        Self {
+            register: load(data, next) << within,
+            // The eighth byte counts as not taken in yet: a full register has
+            // no count.
+            count: 56 - within,
+            next: next + 7,
+        }
+    }
+
     /// Makes sure that there are at least 56 bits.
     #[inline(always)]
     pub fn refill(&mut self, data: &Data) {
-        // The window is padded by more than any MCU reads, so there are always
-        // eight bytes; zeros instead of a panic keep the loop free of one.
-        let ahead = data.get(self.next..self.next + 8);
-        let bytes = ahead
-            .and_then(<[u8]>::first_chunk::<8>)
-            .map_or(0, |&bytes| u64::from_be_bytes(bytes));
+        let bytes = load(data, self.next);
         self.register |= bytes >> (self.count & 63);
         let taken = (63 - self.count) >> 3;
         self.next += taken as usize;
@@ -67,9 +76,18 @@ impl Bits {
     }
 
     /// Position in the window of the next bit, in bits.
-    fn position(self) -> usize {
+    pub fn position(self) -> usize {
         (self.next * 8).saturating_sub(self.count as usize)
     }
+}
+
+/// Eight bytes of the window.
+#[inline(always)]
+fn load(data: &Data, at: usize) -> u64 {
+    // The window is padded by more than any MCU reads, so there are always eight
+    // bytes; zeros instead of a panic keep the loop free of one.
+    let ahead = data.get(at..at + 8).and_then(<[u8]>::first_chunk::<8>);
+    ahead.map_or(0, |&bytes| u64::from_be_bytes(bytes))
 }
 
 /// The entropy-coded data of a scan.

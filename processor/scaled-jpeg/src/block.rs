@@ -17,7 +17,7 @@ use crate::window::Data;
 pub(crate) struct BlockTables<'a> {
     pub start: &'a StartTable,
     pub ac: &'a AcTable,
-    pub quantisation: &'a Quantisation,
+    pub quantisation: Quantisation,
 }
 
 /// A value of [`Ended::index`] from which on the block made no sense.
@@ -28,13 +28,14 @@ pub(crate) const NO_CODE: u32 = 1 << 16;
 pub(crate) struct Ended {
     /// What to add to the component's last DC coefficient.
     pub difference: i32,
-    /// The low seven bits: zigzag index behind the last coefficient, 1 to 64.
+    /// 64 if the block's last coefficient is there; or else 128 and the zigzag
+    /// index behind the code for the block's end, as if that was a coefficient.
     pub index: u32,
 }
 
 /// Steps over a block, but for its DC difference.
 #[inline(always)]
-pub(crate) fn skip_block(bits: &mut Bits, data: &Data, tables: BlockTables) -> Ended {
+pub(crate) fn skip_block(bits: &mut Bits, data: &Data, tables: &BlockTables) -> Ended {
     bits.refill(data);
     let at_start = *bits;
     let entry = tables.start.starts()[(bits.register() >> (64 - START_BITS)) as usize];
@@ -61,47 +62,54 @@ pub(crate) fn skip_block(bits: &mut Bits, data: &Data, tables: BlockTables) -> E
 
 /// The DC difference of a block that starts at `bits` with `entry`.
 #[inline(always)]
-fn difference(bits: Bits, entry: u32) -> i32 {
+pub(crate) fn difference(bits: Bits, entry: u32) -> i32 {
     let (length, extra) = (entry >> 16 & 255, entry >> 24);
     let at_value = bits.register() << (length & 63);
     // Without a branch: a leading 0 means a negative value, for which
     // 2^extra - 1 is taken off; with no extra bits both terms are zero.
-    let raw = (at_value >> 1 >> (63 - extra & 63)) as i32;
+    let raw = (at_value >> 1 >> ((63 - extra) & 63)) as i32;
     let negative = !((at_value as i64) >> 63) as i32;
     raw + (negative & (1 - (1 << (extra & 31))))
 }
 
-/// Steps over the coefficients from zigzag index `index` on; the result is as
-/// in [`Ended::index`].
+/// Steps over the coefficients from zigzag index `index` on, 63 at most; the
+/// result is as in [`Ended::index`].
 #[inline(always)]
 fn skip_rest(bits: &mut Bits, data: &Data, ac: &AcTable, mut index: u32) -> u32 {
     let skips = ac.skips();
-    while index < 64 {
+    let look_up = |bits: Bits| u32::from(skips[(bits.register() >> (64 - SKIP_BITS)) as usize]);
+    loop {
         bits.refill(data);
         // Two entries have at most 46 of the 56 bits.
-        for _ in 0..2 {
-            let entry = u32::from(skips[(bits.register() >> (64 - SKIP_BITS)) as usize]);
-            let after = index + (entry >> 8);
-            if after < 64 || is_block_end(after) {
+        let mut entry = look_up(*bits);
+        let mut after = index + (entry >> 8);
+        if after < 64 {
+            bits.skip(entry & 255);
+            index = after;
+            entry = look_up(*bits);
+            after = index + (entry >> 8);
+            if after < 64 {
                 bits.skip(entry & 255);
                 index = after;
-            } else {
-                (*bits, index) = skip_one(*bits, data, &ac.code, index);
-            }
-            if index >= 64 {
-                break;
+                continue;
             }
         }
+        if !is_too_far(after) {
+            bits.skip(entry & 255);
+            return after;
+        }
+        (*bits, index) = skip_one(*bits, data, &ac.code, index);
+        if index >= 64 {
+            return index;
+        }
     }
-    index
 }
 
-/// Whether an index that has left the block did so as the block's end: filled
-/// exactly, or ended by an end-of-block code from inside it. Otherwise the entry
-/// held codes that are the next block's already.
+/// Whether an entry that leads to `index` goes too far: it holds codes that are
+/// the next block's already, or it is none.
 #[inline(always)]
-fn is_block_end(index: u32) -> bool {
-    index == 64 || (index > END_OF_BLOCK && index < END_OF_BLOCK + 64)
+pub(crate) fn is_too_far(index: u32) -> bool {
+    index & 127 > 64
 }
 
 /// Steps over one code: for windows without an entry, and near a block's end.
@@ -112,20 +120,18 @@ fn skip_one(mut bits: Bits, data: &Data, code: &Code, index: u32) -> (Bits, u32)
     let Some((length, symbol)) = code.find(bits.peek(16)) else {
         return (bits, NO_CODE);
     };
-    let extra = u32::from(symbol & 15);
-    bits.skip(length + extra);
-    let after = match symbol {
-        0xf0 => index + 16,
-        _ if extra == 0 => index + END_OF_BLOCK,
-        _ => index + u32::from(symbol >> 4) + 1,
-    };
-    // A run beyond the block fills it, as in libjpeg.
-    let filled = if extra == 0 && symbol != 0xf0 {
-        after
-    } else {
-        after.min(64)
-    };
-    (bits, filled)
+    bits.skip(length + u32::from(symbol & 15));
+    (bits, index_behind(symbol, index))
+}
+
+/// The zigzag index behind a code at `index`. A run that leads out of the block
+/// fills it, as in libjpeg.
+pub(crate) fn index_behind(symbol: u8, index: u32) -> u32 {
+    match symbol {
+        0xf0 => (index + 16).min(64),
+        _ if symbol & 15 == 0 => index + END_OF_BLOCK,
+        _ => (index + u32::from(symbol >> 4) + 1).min(64),
+    }
 }
 
 /// Reads a DC difference one code at a time.
@@ -148,7 +154,7 @@ pub(crate) fn read_difference(mut bits: Bits, code: &Code) -> (Bits, Option<i32>
 pub(crate) fn read_lowest<const SIDE: usize>(
     bits: &mut Bits,
     data: &Data,
-    tables: BlockTables,
+    tables: &BlockTables,
     lowest: &mut Lowest,
 ) -> Ended {
     bits.refill(data);
@@ -190,7 +196,7 @@ pub(crate) fn read_lowest<const SIDE: usize>(
         if index >= 64 {
             return Ended { difference, index };
         }
-        store(lowest, slots, tables.quantisation, index - 1, value);
+        store(lowest, slots, &tables.quantisation, index - 1, value);
     }
     let index = skip_rest(bits, data, tables.ac, index);
     Ended { difference, index }
@@ -216,15 +222,5 @@ fn read_one(mut bits: Bits, code: &Code, index: u32) -> (Bits, u32, i32) {
     bits.skip(length);
     let extra = u32::from(symbol & 15);
     let value = extend(bits.read(extra), extra);
-    let after = match symbol {
-        0xf0 => index + 16,
-        _ if extra == 0 => index + END_OF_BLOCK,
-        _ => index + u32::from(symbol >> 4) + 1,
-    };
-    let filled = if extra == 0 && symbol != 0xf0 {
-        after
-    } else {
-        after.min(64)
-    };
-    (bits, filled, value)
+    (bits, index_behind(symbol, index), value)
 }

@@ -53,10 +53,40 @@ impl Detail {
         }
         63
     }
+}
 
-    /// Counts a block that ended before zigzag index `end`, 1 to 64.
+/// Counts of blocks while a scan is being decoded.
+#[derive(Clone)]
+pub(crate) struct EndCounts {
+    /// By index as [`crate::block::Ended`] has it. In four rows, taken in turn:
+    /// adding to one count again and again would wait for memory each time.
+    counts: [[u32; 256]; 4],
+}
+
+impl Default for EndCounts {
+    fn default() -> Self {
+        Self {
+            counts: [[0; 256]; 4],
+        }
+    }
+}
+
+impl EndCounts {
+    /// Counts a block; `turn` is any number that changes from block to block.
     #[inline(always)]
-    pub(crate) fn count(&mut self, end: u32) {
-        self.ends[(end.wrapping_sub(1) & 63) as usize] += 1;
+    pub fn count(&mut self, turn: usize, index: u32) {
+        self.counts[turn % 4][(index & 255) as usize] += 1;
+    }
+
+    pub fn to_detail(&self) -> Detail {
+        let mut detail = Detail::default();
+        for row in &self.counts {
+            for (index, &count) in row.iter().enumerate() {
+                // With the bit 128 for the end-of-block code, which is none.
+                let behind_last = (index & 127).saturating_sub(index >> 7);
+                detail.ends[behind_last.saturating_sub(1) & 63] += count;
+            }
+        }
+        detail
     }
 }

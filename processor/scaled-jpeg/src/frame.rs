@@ -97,7 +97,7 @@ impl Frame {
         let mut components = Vec::with_capacity(listed.len());
         for (component, &(horizontal, vertical)) in listed.iter().zip(&factors) {
             let mut side = scale.block_side();
-            if keeps_colour_detail(start.coding, scale) {
+            if keeps_colour_detail(scale) {
                 while side < MAX_SIDE
                     && full_horizontal.is_multiple_of(horizontal * side * 2)
                     && full_vertical.is_multiple_of(vertical * side * 2)
@@ -139,6 +139,12 @@ impl Frame {
         }
     }
 
+    /// Whether a component has as many samples as the picture has pixels.
+    pub fn needs_no_upsampling(&self, component: &Component) -> bool {
+        component.horizontal * component.side == self.full_horizontal
+            && component.vertical * component.side == self.full_vertical
+    }
+
     /// Samples of all planes together.
     pub fn num_samples(&self) -> usize {
         self.components.iter().map(Component::num_samples).sum()
@@ -162,9 +168,10 @@ impl Frame {
 const MAX_SIDE: usize = 4;
 
 /// Whether colour components of lower resolution give more samples per block,
-/// so that they need no upsampling. Not for progressive files at 1/8: these
-/// would need the AC scans, which cost thirty times what all else does.
-fn keeps_colour_detail(coding: Coding, scale: Scale) -> bool {
+/// so that they need no upsampling. Not at 1/8: a progressive file would need
+/// its AC scans for that, which cost thirty times what all else does, and a file
+/// shall give the same pixels whether its coefficients come in scans or not.
+fn keeps_colour_detail(scale: Scale) -> bool {
     scale != Scale::Eighth
 }
 

@@ -97,7 +97,7 @@ impl Header {
     ///
     /// [`Error::Unsupported`] names what it does not read.
     pub fn check_supported(&self) -> Result<(), Error> {
-        check_supported(self.coding, self.precision, self.components, self.height)
+        check_kind(self.coding, self.precision, self.components, self.height)
     }
 
     /// Width and height in pixels at `scale`: rounded up, as libjpeg does.
@@ -155,13 +155,17 @@ pub(crate) fn is_frame_start(marker: u8) -> bool {
     matches!(marker, 0xc0..=0xcf) && !matches!(marker, DHT | JPG | DAC)
 }
 
-/// What keeps this crate from decoding such a frame, if anything does.
-pub(crate) fn check_supported(
-    coding: Coding,
-    precision: u8,
-    components: u8,
-    height: u16,
-) -> Result<(), Error> {
+/// What keeps this crate from decoding a frame, if anything does.
+pub(crate) fn check_supported(start: &FrameStart) -> Result<(), Error> {
+    check_kind(
+        start.coding,
+        start.precision,
+        start.num_components,
+        start.height,
+    )
+}
+
+fn check_kind(coding: Coding, precision: u8, components: u8, height: u16) -> Result<(), Error> {
     match (coding, precision, components) {
         (Coding::Other(3), ..) => Err(Error::Unsupported("lossless coding")),
         (Coding::Other(9..), ..) => Err(Error::Unsupported("arithmetic coding")),

@@ -16,11 +16,12 @@ pub(crate) const START_BITS: u32 = 11;
 /// Bits of the window in which a coefficient is found with its value.
 pub(crate) const VALUE_BITS: u32 = 10;
 
-/// Advance that stands for "no entry: decode one code". Behind any zigzag index
-/// it gives 256 or more, which no other advance does.
-pub(crate) const NO_ENTRY: u32 = 255;
-/// Added to the advance of an entry that ends with the end of its block.
-pub(crate) const END_OF_BLOCK: u32 = 128;
+/// Advance that stands for "no entry: decode one code": more than is left of any
+/// block from its first AC coefficient on.
+pub(crate) const NO_ENTRY: u32 = 64;
+/// Advance of an end-of-block code: it takes the place of one coefficient at
+/// least, and sets a bit that no sum of other advances reaches.
+pub(crate) const END_OF_BLOCK: u32 = 128 + 1;
 
 /// A canonical prefix code, decoded one symbol at a time.
 pub(crate) struct Code {

@@ -7,6 +7,8 @@
 //! the bytes are, the answer is a picture or an error: no panic, and no memory
 //! beyond what the header justifies and the caller allows.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod error;
 pub use error::Error;
 
@@ -34,9 +36,27 @@ mod block;
 
 mod idct;
 
+mod mcu;
+
+mod lanes;
+
+mod placing;
+
+mod intervals;
+
+mod guessing;
+
 mod baseline;
 
+mod plan;
+
 mod progressive;
+
+mod progressive_ac;
+
+mod file;
+
+mod planes;
 
 mod upsample;
 
@@ -48,4 +68,4 @@ mod detail;
 pub use detail::Detail;
 
 mod decode;
-pub use decode::{Buffers, Layout, Picture, decode};
+pub use decode::{Buffers, Layout, Luma, Picture, decode};

@@ -18,6 +18,7 @@ pub(crate) struct Room {
 pub(crate) struct Rows<'a> {
     plane: &'a [u8],
     component: &'a Component,
+    is_full: bool,
     /// Samples of the component per pixel: numerator and denominator.
     across: (usize, usize),
     down: (usize, usize),
@@ -28,6 +29,7 @@ impl<'a> Rows<'a> {
         Self {
             plane: planes.get(component.plane..).unwrap_or_default(),
             component,
+            is_full: frame.needs_no_upsampling(component),
             across: (component.horizontal * component.side, frame.full_horizontal),
             down: (component.vertical * component.side, frame.full_vertical),
         }
@@ -37,14 +39,14 @@ impl<'a> Rows<'a> {
     /// as many, or else made in `room`.
     pub fn row<'r>(&'r self, y: usize, width: usize, room: &'r mut Room) -> &'r [u8] {
         let sampled = self.sampled_row(y * self.down.0 / self.down.1);
-        if self.across.0 == self.across.1 && self.down.0 == self.down.1 {
+        if self.is_full {
             return &sampled[..width];
         }
         let Room { sums, samples } = room;
         sums.clear();
         if self.down.1 == 2 * self.down.0 {
             let near = y / 2;
-            let far = if y % 2 == 0 {
+            let far = if y.is_multiple_of(2) {
                 near.saturating_sub(1)
             } else {
                 near + 1
@@ -79,13 +81,25 @@ impl<'a> Rows<'a> {
 
 /// Twice as many samples across, from samples times 4.
 fn double(row: &[u16], to: &mut [u8]) {
-    let last = row.len() - 1;
-    for (x, pair) in to.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-        let (left, right) = (row[x.saturating_sub(1)], row[(x + 1).min(last)]);
-        let here = 3 * row[x];
-        *pair = [
+    let weigh = |left: u16, here: u16, right: u16| {
+        let here = 3 * here;
+        [
             ((here + left + 8) >> 4) as u8,
             ((here + right + 7) >> 4) as u8,
-        ];
+        ]
+    };
+    let (pairs, _) = to.as_chunks_mut::<2>();
+    let ([first, .., last], [.., before_last, _]) = (row, row) else {
+        // A single sample has no neighbours.
+        for (pair, &only) in pairs.iter_mut().zip(row) {
+            *pair = weigh(only, only, only);
+        }
+        return;
+    };
+    let num_pairs = pairs.len();
+    pairs[0] = weigh(*first, *first, row[1]);
+    pairs[num_pairs - 1] = weigh(*before_last, *last, *last);
+    for (pair, window) in pairs[1..].iter_mut().zip(row.windows(3)) {
+        *pair = weigh(window[0], window[1], window[2]);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) const MCU_BYTES: usize = 2560;
 
 /// Larger windows push tables out of the first-level cache; in smaller ones the
 /// share of bytes moved again, up to [`MCU_BYTES`] per window, grows.
-const WINDOW_BYTES: usize = 16 * 1024;
+const WINDOW_BYTES: usize = 8 * 1024;
 
 /// The bytes of a window.
 pub(crate) type Data = [u8; WINDOW_BYTES];
@@ -21,12 +21,18 @@ pub(crate) struct Window {
     data: Box<Data>,
     /// Bytes of `data` that come from the file.
     filled: usize,
-    /// Offset in the file of the first byte of `data`.
-    origin: usize,
+    /// Offset in the file at which the data starts.
+    start: usize,
+    /// Bytes of data that have been dropped since.
+    dropped: usize,
     /// Offset in the file of the first byte not in `data` yet.
     next: usize,
     /// Whether `next` is where a marker stands or the file ends.
     ended: bool,
+    /// An offset in the file whose place in the data is to be found out, and
+    /// that place, in bits since the start, once it is known.
+    mark: usize,
+    mark_bits: Option<usize>,
 }
 
 impl Default for Window {
@@ -37,9 +43,12 @@ impl Default for Window {
                 Err(_) => unreachable!("the slice was made with the array's length"),
             },
             filled: 0,
-            origin: 0,
+            start: 0,
+            dropped: 0,
             next: 0,
             ended: false,
+            mark: usize::MAX,
+            mark_bits: None,
         }
     }
 }
@@ -48,16 +57,40 @@ impl Window {
     /// Starts at `offset` in the file.
     pub fn open(&mut self, jpeg: &[u8], offset: usize) {
         self.filled = 0;
-        self.origin = offset;
+        self.start = offset;
+        self.dropped = 0;
         self.next = offset;
         self.ended = false;
+        self.clear_mark();
         self.fill(jpeg);
+    }
+
+    /// Asks where in the data `offset` of the file is: not before [`Self::next`],
+    /// and not between an FF and its stuffed zero.
+    pub fn set_mark(&mut self, offset: usize) {
+        self.mark = offset;
+        self.mark_bits = None;
+    }
+
+    /// Forgets the mark.
+    pub fn clear_mark(&mut self) {
+        self.set_mark(usize::MAX);
+    }
+
+    /// Where the mark is, in bits since the start, if the window has got there.
+    pub fn mark_bits(&self) -> Option<usize> {
+        self.mark_bits
+    }
+
+    /// Bytes that have been dropped since the start.
+    pub fn dropped(&self) -> usize {
+        self.dropped
     }
 
     /// Drops the first `consumed` bytes and fills up behind the rest.
     pub fn advance(&mut self, jpeg: &[u8], consumed: usize) {
         let consumed = consumed.min(self.filled);
-        self.origin = self.offset_in_file(jpeg, consumed);
+        self.dropped += consumed;
         self.data.copy_within(consumed..self.filled, 0);
         self.filled -= consumed;
         self.fill(jpeg);
@@ -95,10 +128,12 @@ impl Window {
         self.next
     }
 
-    /// Offset in the file of the byte at `position` in the window.
+    /// Offset in the file of the byte at `position` in the window. Goes through
+    /// the data from its start: for errors only.
+    #[cold]
     pub fn offset_in_file(&self, jpeg: &[u8], position: usize) -> usize {
-        let mut offset = self.origin;
-        for _ in 0..position.min(self.filled) {
+        let mut offset = self.start;
+        for _ in 0..self.dropped + position.min(self.filled) {
             // `FF 00`, and `FF FF 00` with fill bytes, is one byte of data.
             if jpeg.get(offset) == Some(&0xff) {
                 while jpeg.get(offset + 1) == Some(&0xff) {
@@ -112,11 +147,26 @@ impl Window {
     }
 
     fn fill(&mut self, jpeg: &[u8]) {
+        if self.mark_bits.is_none() && self.mark < jpeg.len() {
+            self.fill_up_to(&jpeg[..self.mark]);
+            if self.next < self.mark {
+                return self.pad();
+            }
+            self.mark_bits = Some((self.dropped + self.filled) * 8);
+        }
+        self.fill_up_to(jpeg);
+        self.pad();
+    }
+
+    fn fill_up_to(&mut self, jpeg: &[u8]) {
         let room = &mut self.data[self.filled..WINDOW_BYTES - MCU_BYTES];
         let plain = unstuff(jpeg, self.next, room);
         self.filled += plain.written;
         self.next = plain.next;
         self.ended = plain.ended;
+    }
+
+    fn pad(&mut self) {
         if self.ended {
             self.data[self.filled..self.filled + MCU_BYTES].fill(0);
         }

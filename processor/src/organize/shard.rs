@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Float32Array, Float32Builder, Int32Array, Int64Array, ListBuilder, MapBuilder,
-    MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryBuilder, Float32Array, Float32Builder, Int32Array, Int64Array, ListBuilder, 
+    RecordBatch, StringArray, StringBuilder, StructArray, StructBuilder, TimestampMicrosecondArray,
     new_null_array,
 };
 use arrow::datatypes::{DataType, Fields, SchemaRef};
@@ -57,7 +57,7 @@ pub fn rejections(dataset: &DatasetId, partition: i32, rows: Vec<DeclinedRow>) -
     let labels = (labels.clone().min().cloned().unwrap_or_default(), labels.max().cloned().unwrap_or_default());
     let num_rows = rows.len();
     let bytes =
-        write(table::rejections(), num_rows, rows, |chunk| Ok(rejection_columns(dataset, partition, chunk)))?;
+        write(table::rejections(), num_rows, rows, |chunk| rejection_columns(dataset, partition, chunk))?;
     Ok(ShardFile { bytes, num_rows, labels })
 }
 
@@ -71,7 +71,7 @@ fn write<R>(
     schema: SchemaRef,
     num_rows: usize,
     rows: Vec<R>,
-    columns: impl Fn(&[R]) -> Result<Vec<ArrayRef>, ProcessorError>,
+    columns: impl Fn(&[R]) -> Vec<ArrayRef>,
 ) -> Result<Vec<u8>, ProcessorError> {
     let doing = || ProcessorError::parquet("writing a shard");
     let mut writer =
@@ -83,7 +83,7 @@ fn write<R>(
         if chunk.is_empty() {
             break;
         }
-        let batch = RecordBatch::try_new(schema.clone(), columns(&chunk)?)
+        let batch = RecordBatch::try_new(schema.clone(), columns(&chunk))
             .map_err(|error| ProcessorError::parquet("building a shard")(error.into()))?;
         writer.write(&batch).map_err(doing())?;
     }
@@ -122,7 +122,7 @@ fn photo_columns(
     dataset: &DatasetId,
     partition: i32,
     rows: &[AcceptedRow],
-) -> Result<Vec<ArrayRef>, ProcessorError> {
+) -> Vec<ArrayRef> {
     let score = |pick: fn(&Scores) -> f32| -> ArrayRef {
         let scores = rows.iter().map(|row| pick(&row.photo.scores.unwrap_or_default()));
         Arc::new(Float32Array::from_iter_values(scores))
@@ -132,7 +132,7 @@ fn photo_columns(
     let column_type = |name: &str| {
         schema.field_with_name(name).map(|field| field.data_type().clone()).unwrap_or(DataType::Null)
     };
-    let columns: Vec<ArrayRef> = vec![
+    vec![
         texts(rows.iter().map(|row| row.id.to_string())),
         texts(rows.iter().map(|row| row.capture.label.as_str())),
         images(rows),
@@ -142,7 +142,7 @@ fn photo_columns(
         Arc::new(TimestampMicrosecondArray::from_iter(captured).with_timezone("UTC")),
         times(rows.iter().map(|row| row.capture.received_at_us)),
         optional_texts(rows.iter().map(|row| Some(row.capture.device.as_str()).filter(|device| !device.is_empty()))),
-        metadata(rows)?,
+        metadata(rows),
         score(|s| s.dark),
         score(|s| s.light),
         score(|s| s.blurry),
@@ -161,8 +161,7 @@ fn photo_columns(
         texts(rows.iter().map(|row| row.split.as_str())),
         texts(rows.iter().map(|row| row.pipeline_version.as_str())),
         positions(partition, rows.iter().map(|row| row.offset)),
-    ];
-    Ok(columns)
+    ]
 }
 
 fn rejection_columns(dataset: &DatasetId, partition: i32, rows: &[DeclinedRow]) -> Vec<ArrayRef> {
@@ -242,21 +241,25 @@ fn original_column(dataset: &DatasetId, originals: &[(&CaptureReceived, Option<&
 }
 
 /// The client's metadata, and beside it what the camera wrote, under `camera.`.
-fn metadata(rows: &[AcceptedRow]) -> Result<ArrayRef, ProcessorError> {
-    let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
-    let mut builder = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+fn metadata(rows: &[AcceptedRow]) -> ArrayRef {
+    let mut builder =
+        ListBuilder::new(StructBuilder::from_fields(table::metadata_fields(), rows.len())).with_field(table::metadata_item());
     for row in rows {
-        for (key, value) in &row.capture.metadata {
-            builder.keys().append_value(key);
-            builder.values().append_value(value);
+        let told = row.capture.metadata.iter().map(|(key, value)| (key.clone(), value));
+        let read = row.photo.camera.iter().map(|(key, value)| (format!("camera.{key}"), value));
+        for (key, value) in told.chain(read) {
+            let entry = builder.values();
+            for (field, text) in [key.as_str(), value.as_str()].into_iter().enumerate() {
+                entry
+                    .field_builder::<StringBuilder>(field)
+                    .expect("both fields of an entry are strings")
+                    .append_value(text);
+            }
+            entry.append(true);
         }
-        for (key, value) in &row.photo.camera {
-            builder.keys().append_value(format!("camera.{key}"));
-            builder.values().append_value(value);
-        }
-        builder.append(true).map_err(|error| ProcessorError::parquet("building a shard")(error.into()))?;
+        builder.append(true);
     }
-    Ok(Arc::new(builder.finish()))
+    Arc::new(builder.finish())
 }
 
 fn embeddings(rows: &[AcceptedRow]) -> ArrayRef {

@@ -24,7 +24,7 @@ use super::load::load;
 use super::outcome::outcome;
 use super::shard;
 use crate::error::ProcessorError;
-use crate::kafka::{Feed, Record, Subscription, producer};
+use crate::kafka::{Broker, Feed, Record, Subscription, producer};
 use crate::metrics;
 use crate::objects::ObjectRoot;
 
@@ -44,7 +44,7 @@ const OUTCOMES_IN_FLIGHT: usize = 500;
 #[derive(Clone)]
 pub struct OrganizeSettings {
     /// Kafka.
-    pub bootstrap_servers: String,
+    pub broker: Broker,
     /// Where the tables lie.
     pub objects: ObjectRoot,
     /// When shards roll.
@@ -56,9 +56,9 @@ pub struct OrganizeSettings {
 /// # Errors
 /// Kafka, the store or a table fails: call again, nothing is lost.
 pub async fn run(settings: &OrganizeSettings, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
-    let subscription = Subscription::open(&settings.bootstrap_servers, "organize", topics::PREPARED)
+    let subscription = Subscription::open(&settings.broker, "organize", topics::PREPARED)
         .map_err(ProcessorError::kafka("subscribing to topic prepared"))?;
-    let producer = producer(&settings.bootstrap_servers).map_err(ProcessorError::kafka("making a producer"))?;
+    let producer = producer(&settings.broker.bootstrap_servers).map_err(ProcessorError::kafka("making a producer"))?;
     let mut organizer =
         Organizer { settings: settings.clone(), subscription, producer, partitions: HashMap::new(), in_flight: VecDeque::new() };
     let ended = organizer.work(shutdown).await;

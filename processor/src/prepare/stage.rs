@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DecodePool, PIPELINE_VERSION};
 use crate::error::ProcessorError;
-use crate::kafka::{Feed, Record, Subscription, producer};
+use crate::kafka::{Broker, Feed, Record, Subscription, producer};
 use crate::metrics;
 
 /// Bytes of originals in memory together. Larger lets the pool run further ahead and costs
@@ -42,7 +42,7 @@ const MISSING_TRIES: u32 = 5;
 #[derive(Clone)]
 pub struct PrepareSettings {
     /// Kafka.
-    pub bootstrap_servers: String,
+    pub broker: Broker,
     /// Where the originals lie.
     pub store: Arc<dyn ObjectStore>,
     /// Where photos are decoded.
@@ -56,12 +56,12 @@ pub struct PrepareSettings {
 /// # Errors
 /// Kafka fails: call again, nothing is lost.
 pub async fn run(settings: &PrepareSettings, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
-    let mut subscription = Subscription::open(&settings.bootstrap_servers, "prepare", topics::CAPTURES)
+    let mut subscription = Subscription::open(&settings.broker, "prepare", topics::CAPTURES)
         .map_err(ProcessorError::kafka("subscribing to topic captures"))?;
     let worker = Worker {
         store: settings.store.clone(),
         pool: settings.pool.clone(),
-        producer: producer(&settings.bootstrap_servers).map_err(ProcessorError::kafka("making a producer"))?,
+        producer: producer(&settings.broker.bootstrap_servers).map_err(ProcessorError::kafka("making a producer"))?,
         fetched_bytes: Arc::new(Semaphore::new(FETCHED_BYTES)),
     };
     let mut progress = Progress::default();

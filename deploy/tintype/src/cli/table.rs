@@ -219,7 +219,10 @@ cat             1   12
         let text = example().boxed();
         let widths: Vec<usize> = text.lines().map(|line| line.width()).collect();
         assert_eq!(widths, vec![widths[0]; 8], "{text}");
-        assert!(text.starts_with("┌────────┬") && text.ends_with("┘"), "{text}");
+        assert!(
+            text.starts_with("┌────────┬") && text.ends_with("┘"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemas::Reason;
 use schemas::http::Problem;
 
 use crate::cli::Exit;
@@ -100,12 +101,7 @@ pub enum Next {
 
 impl ClientError {
     /// The error in an answer that is no 2xx.
-    pub fn from_answer(
-        url: &str,
-        status: u16,
-        retry_after: Option<Duration>,
-        body: &[u8],
-    ) -> Self {
+    pub fn from_answer(url: &str, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
         match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => Self::Refused {
                 problem: Box::new(Problem { status, ..problem }),
@@ -206,6 +202,20 @@ impl ClientError {
             Self::Setup(_) => return None,
         };
         Some(own.into())
+    }
+
+    /// The verdict on the photo itself, where the server gave one at the door: its
+    /// first bytes are of no photo, and will be so at every try.
+    pub fn verdict(&self) -> Option<Reason> {
+        match self {
+            Self::Refused { problem, .. } if problem.status == 415 => {
+                Some(match problem.code.as_str() {
+                    "empty_body" => Reason::Empty,
+                    code => Reason::from_name(code).unwrap_or(Reason::NotAnImage),
+                })
+            }
+            _ => None,
+        }
     }
 
     /// What a sender of many files does next, as long as it has tries left.

@@ -76,7 +76,11 @@ impl Client {
     ///
     /// # Errors
     /// The server does not tell.
-    pub async fn wait_for(&self, id: CaptureId, patience: Duration) -> Result<Capture, ClientError> {
+    pub async fn wait_for(
+        &self,
+        id: CaptureId,
+        patience: Duration,
+    ) -> Result<Capture, ClientError> {
         let deadline = tokio::time::Instant::now() + patience;
         let mut pause = LOOK_EVERY.0;
         loop {

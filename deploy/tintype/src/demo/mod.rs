@@ -94,40 +94,37 @@ pub async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<Exit> {
         import::ctrl_c().await;
         on_ctrl_c.cancel();
     });
-    let temporary = match &args.data {
-        Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("tintype-demo-").tempdir()?),
-    };
-    let data = match (&args.data, &temporary) {
-        (Some(data), _) => data.clone(),
-        (None, Some(folder)) => folder.path().to_owned(),
-        (None, None) => unreachable!("one of the two is there"),
+    let (data, temporary) = match &args.data {
+        Some(data) => (data.clone(), None),
+        None => {
+            let folder = tempfile::Builder::new().prefix("tintype-demo-").tempdir()?;
+            (folder.path().to_owned(), Some(folder))
+        }
     };
     let mut settings = Settings::new(data, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     settings.shard_max_age = SHARD_AGE;
     telemetry::init_logs(&settings.log, settings.log_json);
-    tell(global, "starting broker, object store, catalog, ingest and processor in one process");
+    tell(
+        global,
+        "starting broker, object store, catalog, ingest and processor in one process",
+    );
     let running = tokio::select! {
         running = up::start(&settings) => running?,
         () = interrupt.cancelled() => return Ok(Exit::Interrupted),
     };
     let url = running.url.clone();
     let key = running.admin_token.clone();
-    let told = perform(global, &args, &running, &interrupt).await;
-    let exit = match told {
-        Ok(exit) => {
-            if !global.json {
-                let kept = temporary.is_none();
-                let stays = !kept && !args.exit && stays_up(exit);
-                print(show::farewell(&url, key.as_deref(), &running.data, kept, stays))?;
-                if stays {
-                    interrupt.cancelled().await;
-                }
-            }
-            Ok(exit)
+    let exit = perform(global, &args, &running, &interrupt).await;
+    if exit.is_ok() && !global.json && !interrupt.is_cancelled() {
+        let kept = temporary.is_none();
+        let stays = !kept && !args.exit && is_watched();
+        let farewell = show::farewell(&url, key.as_deref(), &running.data, kept, stays);
+        // Whether or not it can be read, what was started is stopped.
+        let told = print(farewell);
+        if stays && told.is_ok() {
+            interrupt.cancelled().await;
         }
-        Err(error) => Err(error),
-    };
+    }
     running.stop().await;
     watch.abort();
     if let Some(folder) = temporary {
@@ -140,10 +137,9 @@ pub async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<Exit> {
 }
 
 /// On a terminal the server stays, so that what the demo suggests can be tried.
-fn stays_up(exit: Exit) -> bool {
+fn is_watched() -> bool {
     use std::io::IsTerminal as _;
-    let watched = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-    watched && exit != Exit::Interrupted
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
 async fn perform(
@@ -154,9 +150,14 @@ async fn perform(
 ) -> anyhow::Result<Exit> {
     let key = running.admin_token.clone().or(global.key.clone());
     let Some(key) = key else {
-        let message = format!("{} has been used before, and its key is not known here", running.data.display());
+        let message = format!(
+            "{} has been used before, and its key is not known here",
+            running.data.display()
+        );
         let hint = "set TINTYPE_KEY to the admin key of its first start, or take another --data";
-        return Err(Failure::new(Exit::NotAuthorised, "no_key", message).hint(hint).into());
+        return Err(Failure::new(Exit::NotAuthorised, "no_key", message)
+            .hint(hint)
+            .into());
     };
     let stage = Stage {
         client: Client::new(&running.url, Some(&key))?,
@@ -165,12 +166,23 @@ async fn perform(
     let folder = match &args.photos {
         Some(photos) => import::readable_folder(photos)?,
         None => {
-            let folder = stage.data.join("demo").join(format!("photos-{}", args.seed));
+            let folder = stage
+                .data
+                .join("demo")
+                .join(format!("photos-{}", args.seed));
             tell(global, &format!("drawing photos into {}", folder.display()));
             let (seed, target) = (args.seed, folder.clone());
             let stop = interrupt.clone();
-            let num_files = tokio::task::spawn_blocking(move || draw(seed, &target, &stop)).await??;
-            tell(global, &format!("{} drawn; sending them to {}", count(num_files, "file"), running.url));
+            let num_files =
+                tokio::task::spawn_blocking(move || draw(seed, &target, &stop)).await??;
+            tell(
+                global,
+                &format!(
+                    "{} drawn; sending them to {}",
+                    count(num_files, "file"),
+                    running.url
+                ),
+            );
             folder
         }
     };
@@ -217,7 +229,10 @@ async fn bring_in(
         folder: folder.display().to_string(),
     };
     let hash = schemas::Sha256::of(header.folder.as_bytes()).to_string();
-    let journal = stage.data.join("demo").join(format!("import-{}.jsonl", &hash[..16]));
+    let journal = stage
+        .data
+        .join("demo")
+        .join(format!("import-{}.jsonl", &hash[..16]));
     let order = Order {
         client: stage.client.clone(),
         dataset: dataset.clone(),
@@ -238,7 +253,11 @@ async fn bring_in(
         () = interrupt.cancelled() => return Ok(None),
     }
     let table = PhotosTable::read(&stage.table(&dataset)?).await?;
-    Ok(Some(Shown { finished, header, table }))
+    Ok(Some(Shown {
+        finished,
+        header,
+        table,
+    }))
 }
 
 /// Waits until every accepted photo is a row of a committed version.
@@ -250,7 +269,10 @@ async fn table_has_all(client: &Client, dataset: &str) -> anyhow::Result<()> {
             return Ok(());
         }
         if tokio::time::Instant::now() > deadline {
-            let message = format!("{} did not reach the table in time", count(waiting, "accepted photo"));
+            let message = format!(
+                "{} did not reach the table in time",
+                count(waiting, "accepted photo")
+            );
             return Err(Failure::new(Exit::Failed, "no_table", message).into());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -98,7 +98,10 @@ impl PhotosTable {
 
     /// The same over the files, for a DuckDB without that extension.
     pub fn query_without_extension(&self) -> String {
-        query_over(&format!("read_parquet('{}/*.parquet')", quoted(&self.folder)))
+        query_over(&format!(
+            "read_parquet('{}/*.parquet')",
+            quoted(&self.folder)
+        ))
     }
 
     /// The answer as DuckDB draws it.
@@ -240,8 +243,14 @@ mod tests {
         };
         assert!(table.query().contains("delta_scan('/tmp/it''s/photos')"));
         let drawn = table.drawn_answer();
-        assert!(drawn.contains("│ cat     │      3 │      2 │     0.583 │"), "{drawn}");
-        assert!(drawn.contains("│ 猫      │      1 │      0 │       0.9 │"), "{drawn}");
+        assert!(
+            drawn.contains("│ cat     │      3 │      2 │     0.583 │"),
+            "{drawn}"
+        );
+        assert!(
+            drawn.contains("│ 猫      │      1 │      0 │       0.9 │"),
+            "{drawn}"
+        );
     }
 
     #[tokio::test]

@@ -27,7 +27,11 @@ fn ball(canvas: &mut Canvas, rng: &mut StdRng) {
     let edge: f32 = rng.random_range(0.3..0.65);
     let (wall, wood) = (
         hue(rng.random(), 0.35, rng.random_range(0.25..0.8)),
-        hue(rng.random_range(0.04..0.11), 0.6, rng.random_range(0.2..0.5)),
+        hue(
+            rng.random_range(0.04..0.11),
+            0.6,
+            rng.random_range(0.2..0.5),
+        ),
     );
     let stripes: f32 = rng.random_range(2.0..9.0);
     let tilt: f32 = rng.random_range(-1.2..1.2);
@@ -46,7 +50,10 @@ fn ball(canvas: &mut Canvas, rng: &mut StdRng) {
         let grain = rough(across * 9.0, 1.5 / (depth + 0.1), seed + 7);
         let gap = step(0.0, 0.08, across.rem_euclid(1.0));
         let tint = 0.7 + 0.5 * noise(across.floor(), 0.5, seed + 9);
-        (lit(wood, tint * gap * (0.5 + grain)), step(0.0, 0.004, y - edge))
+        (
+            lit(wood, tint * gap * (0.5 + grain)),
+            step(0.0, 0.004, y - edge),
+        )
     });
     let radius: f32 = rng.random_range(0.13..0.34);
     let cx: f32 = rng.random_range(radius..aspect - radius);
@@ -102,7 +109,11 @@ fn flower(canvas: &mut Canvas, rng: &mut StdRng) {
     let aspect = canvas.aspect();
     let seed: u32 = rng.random();
     let greens = [
-        hue(rng.random_range(0.2..0.45), 0.7, rng.random_range(0.05..0.2)),
+        hue(
+            rng.random_range(0.2..0.45),
+            0.7,
+            rng.random_range(0.05..0.2),
+        ),
         hue(rng.random_range(0.15..0.4), 0.6, rng.random_range(0.3..0.7)),
     ];
     let coarse: f32 = rng.random_range(1.0..3.5);
@@ -157,7 +168,11 @@ fn blossom(canvas: &mut Canvas, rng: &mut StdRng, seed: u32) {
             rng.random_range(0.5..0.95),
         ),
     );
-    let eye = hue(rng.random_range(0.06..0.17), 0.85, rng.random_range(0.25..0.9));
+    let eye = hue(
+        rng.random_range(0.06..0.17),
+        0.85,
+        rng.random_range(0.25..0.9),
+    );
     let eye_size: f32 = rng.random_range(0.18..0.36);
     canvas.paint(|x, y| {
         let (dx, dy) = ((x - cx) / size, (y - cy) / (size * squash));
@@ -167,7 +182,10 @@ fn blossom(canvas: &mut Canvas, rng: &mut StdRng, seed: u32) {
         let vein = 0.85 + 0.3 * noise(along * 40.0, r * 2.0, seed + 11);
         let fold = 1.0 - 0.7 * (along * 2.0).abs().powi(3);
         let light = (0.7 - 0.35 * dy) * vein * fold;
-        (lit(mix(inner, outer, r), light), step(reach, reach - 0.03, r))
+        (
+            lit(mix(inner, outer, r), light),
+            step(reach, reach - 0.03, r),
+        )
     });
     canvas.paint(|x, y| {
         let (dx, dy) = ((x - cx) / size, (y - cy) / (size * squash));
@@ -183,15 +201,26 @@ fn house(canvas: &mut Canvas, rng: &mut StdRng) {
     let seed: u32 = rng.random();
     let ground: f32 = rng.random_range(0.68..0.92);
     let (zenith, haze) = (
-        hue(rng.random_range(0.52..0.66), 0.6, rng.random_range(0.2..0.9)),
+        hue(
+            rng.random_range(0.52..0.66),
+            0.6,
+            rng.random_range(0.2..0.9),
+        ),
         hue(rng.random_range(0.05..0.6), 0.2, rng.random_range(0.6..1.1)),
     );
     let cloudy: f32 = rng.random_range(0.35..0.6);
     canvas.paint(|x, y| {
         let cloud = step(cloudy, cloudy + 0.2, rough(x * 2.5, y * 5.0, seed));
-        (mix(mix(zenith, haze, y / ground), [0.95; 3], cloud * 0.8), 1.0)
+        (
+            mix(mix(zenith, haze, y / ground), [0.95; 3], cloud * 0.8),
+            1.0,
+        )
     });
-    let street = hue(rng.random_range(0.05..0.35), rng.random_range(0.05..0.6), 0.3);
+    let street = hue(
+        rng.random_range(0.05..0.35),
+        rng.random_range(0.05..0.6),
+        0.3,
+    );
     canvas.paint(|x, y| {
         let stones = rough(x * 30.0, y * 60.0, seed + 2);
         (lit(street, 0.4 + stones), step(0.0, 0.003, y - ground))
@@ -200,7 +229,11 @@ fn house(canvas: &mut Canvas, rng: &mut StdRng) {
     let left: f32 = rng.random_range(0.02..(aspect - wide - 0.02).max(0.03));
     let top: f32 = rng.random_range(0.22..0.48);
     let base = ground + rng.random_range(0.0..0.04);
-    let wall = hue(rng.random(), rng.random_range(0.1..0.6), rng.random_range(0.3..0.85));
+    let wall = hue(
+        rng.random(),
+        rng.random_range(0.1..0.6),
+        rng.random_range(0.3..0.85),
+    );
     let courses: f32 = rng.random_range(18.0..40.0);
     let sun: f32 = rng.random_range(-0.6..0.6);
     canvas.paint(|x, y| {
@@ -219,8 +252,12 @@ fn house(canvas: &mut Canvas, rng: &mut StdRng) {
 }
 
 fn roof(canvas: &mut Canvas, rng: &mut StdRng, seed: u32, (left, wide, top): (f32, f32, f32)) {
-    let tiles = hue(rng.random_range(-0.03..0.08), 0.65, rng.random_range(0.12..0.45));
-    let high: f32 = rng.random_range(0.06..0.24).min(top - 0.02);
+    let tiles = hue(
+        rng.random_range(-0.03..0.08),
+        0.65,
+        rng.random_range(0.12..0.45),
+    );
+    let high = rng.random_range(0.06f32..0.24).min(top - 0.02);
     let ridge: f32 = rng.random_range(0.25..0.75);
     let eaves: f32 = rng.random_range(0.02..0.06);
     canvas.paint(|x, y| {
@@ -234,7 +271,10 @@ fn roof(canvas: &mut Canvas, rng: &mut StdRng, seed: u32, (left, wide, top): (f3
         let wave = 0.6 + 0.4 * ((x * 120.0).sin() * 0.5 + 0.5);
         let row = step(0.0, 0.3, (y * 70.0).rem_euclid(1.0));
         let moss = 0.7 + 0.6 * rough(x * 8.0, y * 8.0, seed + 5);
-        (lit(tiles, wave * moss * (0.6 + 0.4 * row)), f32::from(inside))
+        (
+            lit(tiles, wave * moss * (0.6 + 0.4 * row)),
+            f32::from(inside),
+        )
     });
 }
 
@@ -250,10 +290,7 @@ fn windows(
     let frame: Colour = lit([0.9, 0.88, 0.82], rng.random_range(0.3..1.0));
     let wood = hue(rng.random(), 0.7, rng.random_range(0.1..0.4));
     canvas.paint(|x, y| {
-        let (u, v) = (
-            (x - left) / wide * columns,
-            (y - top) / (base - top) * rows,
-        );
+        let (u, v) = ((x - left) / wide * columns, (y - top) / (base - top) * rows);
         if !(0.0..columns).contains(&u) || !(0.0..rows).contains(&v) {
             return ([0.0; 3], 0.0);
         }
@@ -280,7 +317,10 @@ fn windows(
         let glass = if lamp > 0.7 {
             [0.95, 0.7, 0.3]
         } else {
-            lit([0.12, 0.17, 0.24], 0.4 + 2.0 * rough(u * 2.0, v * 3.0, seed + 9))
+            lit(
+                [0.12, 0.17, 0.24],
+                0.4 + 2.0 * rough(u * 2.0, v * 3.0, seed + 9),
+            )
         };
         (glass, 1.0)
     });
@@ -303,10 +343,17 @@ fn mountain(canvas: &mut Canvas, rng: &mut StdRng) {
         let veil = step(0.45, 0.75, rough(x * 2.0, y * 6.0, seed));
         let colour = mix(mix(sky[0], sky[1], y / shore), [0.9; 3], veil * 0.5);
         let glow = 0.6 * (-far * 5.0).exp() + 3.0 * step(disc, disc * 0.8, far);
-        ([0, 1, 2].map(|i| colour[i] + glow * [1.0, 0.85, 0.6][i]), 1.0)
+        (
+            [0, 1, 2].map(|i| colour[i] + glow * [1.0, 0.85, 0.6][i]),
+            1.0,
+        )
     });
     let num_ridges = rng.random_range(2..5);
-    let ground = hue(rng.random_range(0.1..0.65), 0.4, rng.random_range(0.1..0.35));
+    let ground = hue(
+        rng.random_range(0.1..0.65),
+        0.4,
+        rng.random_range(0.1..0.35),
+    );
     let snow: f32 = rng.random_range(0.1..0.5);
     for ridge in 0..num_ridges {
         let near = (ridge + 1) as f32 / num_ridges as f32;
@@ -322,10 +369,7 @@ fn mountain(canvas: &mut Canvas, rng: &mut StdRng) {
             let rock = rough(x * 14.0, y * 14.0 + depth * 8.0, own + 3);
             let white = step(snow, 0.0, depth / peak + rock * 0.5) * (1.0 - near * 0.8);
             let face = lit(colour, 0.35 + 1.1 * rock);
-            (
-                mix(face, [0.95, 0.97, 1.0], white),
-                step(0.0, 0.004, depth),
-            )
+            (mix(face, [0.95, 0.97, 1.0], white), step(0.0, 0.004, depth))
         });
     }
     let water = mix(sky[0], sky[1], 0.4);

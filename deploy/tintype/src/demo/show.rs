@@ -29,7 +29,10 @@ pub fn show(mut shown: Shown, url: &str, json: bool) -> anyhow::Result<Exit> {
     }
     let finished = &mut shown.finished;
     print(format!("\n{}", finished.tally.table().plain()))?;
-    print(format!("\nsome of the verdicts:\n{}", examples(&mut finished.journal)?))?;
+    print(format!(
+        "\nsome of the verdicts:\n{}",
+        examples(&mut finished.journal)?
+    ))?;
     print(format!(
         "\n{} photos in {:.1} s: sent over HTTP, through Kafka, judged, answered",
         finished.sent_now,
@@ -47,7 +50,10 @@ pub fn show(mut shown: Shown, url: &str, json: bool) -> anyhow::Result<Exit> {
                 let name = shard.file_name().unwrap_or_default().to_string_lossy();
                 print(format!("  {} kB  {}", num_bytes / 1000, printable(&name)))?;
             }
-            print(format!("\npaste into DuckDB:\n\n{}\n", printable(&table.query())))?;
+            print(format!(
+                "\npaste into DuckDB:\n\n{}\n",
+                printable(&table.query())
+            ))?;
             print(table.drawn_answer())?;
             print(format!(
                 "\nor, without its Delta extension:\n\n{}",
@@ -61,7 +67,7 @@ pub fn show(mut shown: Shown, url: &str, json: bool) -> anyhow::Result<Exit> {
 fn object(shown: &Shown, url: &str) -> serde_json::Value {
     let tally = &shown.finished.tally;
     let table = shown.table.as_ref().map(|table| {
-        let shards: Vec<_> = table.shards.iter().map(|(path, num_bytes)| {
+        let shards = table.shards.iter().map(|(path, num_bytes)| {
             serde_json::json!({"path": path.display().to_string(), "bytes": num_bytes})
         });
         serde_json::json!({

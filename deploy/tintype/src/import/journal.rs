@@ -7,9 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{
-    BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _,
-};
+use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -39,10 +37,10 @@ pub struct Line {
     /// Its label; absent if its folder's name is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
-    /// The capture, if the server has it.
+    /// The capture, if the server took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureId>,
-    /// Where the capture stands; absent if the file could not be sent.
+    /// Where it stands, `rejected` at the door included; absent if it could not be sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
     /// Why it is not accepted.
@@ -149,7 +147,7 @@ impl Journal {
         }
         let mut known = HashMap::new();
         let mut entries = Entries::begin(&file).with_context(what)?;
-        while let Some(entry) = entries.next() {
+        for entry in entries.by_ref() {
             let (offset, text) = entry.with_context(what)?;
             if offset == 0 {
                 check_header(&text, header, path)?;

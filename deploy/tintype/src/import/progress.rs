@@ -23,15 +23,6 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// No bar at all.
-    #[cfg(test)]
-    pub fn none() -> Self {
-        Self {
-            bar: ProgressBar::hidden(),
-            ended: Arc::default(),
-        }
-    }
-
     /// A bar for this import, if there is a terminal to draw it on.
     pub fn begin(order: &Order) -> Self {
         let target = ProgressDrawTarget::stderr();

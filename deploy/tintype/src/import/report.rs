@@ -214,7 +214,11 @@ fn entry(line: &Line) -> String {
 
 fn passed_over(skipped: Skipped) -> String {
     let parts: Vec<String> = [
-        (skipped.hidden, "hidden file or folder", "hidden files or folders"),
+        (
+            skipped.hidden,
+            "hidden file or folder",
+            "hidden files or folders",
+        ),
         (
             skipped.links,
             "link out of the folder",

@@ -24,8 +24,11 @@ impl Verdict {
             Self::Judged(status, None) => Column::figures(status.as_str()),
             Self::Judged(status, Some(reason)) => {
                 let mut column = Column::figures(status.as_str());
-                // A name of three words would make a column wider than its figures.
-                for word in reason.as_str().split('_') {
+                // `near_duplicate` under `duplicate` says it twice; and a name of three
+                // words would make a column wider than its figures.
+                let name = reason.as_str();
+                let name = name.strip_suffix("_duplicate").unwrap_or(name);
+                for word in name.split('_') {
                     column = column.line(word);
                 }
                 column
@@ -181,7 +184,6 @@ mod tests {
         let expected = "\
 label       accepted  duplicate   rejected  not sent  no verdict  all
                            near  truncated                   yet
-                      duplicate
 (no label)                                         1                1
 cat               12                     1                     1   14
 茶杯               1          1                                     2

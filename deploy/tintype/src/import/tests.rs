@@ -34,6 +34,8 @@ enum Trick {
     NeverJudges,
     /// Judges it to be a cut-off photo.
     Rejects,
+    /// Sees at its first bytes that it is no photo.
+    SeesNoPhoto,
 }
 
 #[derive(Default)]
@@ -112,6 +114,7 @@ async fn take(
     let sha256 = Sha256::of(&body).to_string();
     match trick {
         Some(Trick::AwayAtFirst) if tries == 1 => return problem(503, "busy"),
+        Some(Trick::SeesNoPhoto) => return problem(415, "not_an_image"),
         Some(Trick::Stumbles) => return problem(500, "internal"),
         Some(Trick::KeyIsTaken) if !key.ends_with(&sha256) => {
             return problem(422, "idempotency_key_reused");
@@ -235,16 +238,24 @@ async fn every_file_becomes_one_capture_though_answers_are_lost() {
         ("c", Trick::LosesAnswer),
         ("d", Trick::KeyIsTaken),
         ("e", Trick::Rejects),
+        ("f", Trick::SeesNoPhoto),
     ]);
-    let scene = Scene::new(&["a", "b", "c", "d", "e"], server).await;
+    let scene = Scene::new(&["a", "b", "c", "d", "e", "f"], server).await;
     let finished = scene.import().await;
     assert!(matches!(finished.ended, Ended::Complete), "{finished:?}");
     let contents = scene.shared.contents();
     let once = ["a", "b", "c", "d", "e"].map(|name| (name.to_owned(), 1));
     assert_eq!(contents, BTreeMap::from(once));
-    assert_eq!(finished.sent_now, 5);
+    assert_eq!(finished.sent_now, 6);
     assert_eq!(finished.tally.with_status(Status::Accepted), 4);
     assert_eq!(finished.tally.by_reason()[&Reason::Truncated], 1);
+    assert_eq!(finished.tally.by_reason()[&Reason::NotAnImage], 1);
+    drop(finished);
+    // A verdict at the door is one: the file is not sent again.
+    let requests = scene.shared.requests();
+    let again = scene.import().await;
+    assert_eq!(again.tally.with_status(Status::Rejected), 2);
+    assert_eq!(scene.shared.requests(), requests);
 }
 
 #[tokio::test]
@@ -257,6 +268,7 @@ async fn a_second_run_sends_only_what_is_new_or_changed() {
     // What was learnt before is told again.
     assert_eq!(again.tally.files(), 2);
     assert_eq!(again.tally.by_reason()[&Reason::Truncated], 1);
+    drop(again);
     let cat = scene.dir.path().join("photos/cat");
     fs::write(cat.join("c"), "c").unwrap();
     fs::write(cat.join("a"), "a, but longer").unwrap();
@@ -294,15 +306,26 @@ async fn a_file_that_the_server_stumbles_over_holds_up_no_other() {
     let mut finished = scene.import().await;
     assert!(matches!(finished.ended, Ended::Complete), "{finished:?}");
     assert_eq!((finished.tally.sent(), finished.tally.failed()), (2, 1));
-    let lines: Vec<Line> = finished.journal.lines().unwrap().map(Result::unwrap).collect();
+    let lines: Vec<Line> = finished
+        .journal
+        .lines()
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     let failed = lines.iter().find(|line| line.path == "cat/b").unwrap();
-    assert_eq!((failed.status, failed.detail.as_deref()), (None, Some("internal")));
+    assert_eq!(
+        (failed.status, failed.detail.as_deref()),
+        (None, Some("internal"))
+    );
     drop(finished);
     // It is tried again by the next run, alone.
     let requests = scene.shared.requests();
     scene.shared.server.lock().unwrap().tricks.clear();
     let again = scene.import().await;
-    assert_eq!((again.tally.failed(), scene.shared.requests()), (0, requests + 1));
+    assert_eq!(
+        (again.tally.failed(), scene.shared.requests()),
+        (0, requests + 1)
+    );
 }
 
 #[tokio::test]
@@ -363,9 +386,17 @@ async fn files_that_cannot_be_sent_are_named_with_what_to_do() {
     fs::create_dir(photos.join("two\nlines")).unwrap();
     fs::write(photos.join("two\nlines/b"), "b").unwrap();
     let mut finished = scene.import().await;
-    let lines: Vec<Line> = finished.journal.lines().unwrap().map(Result::unwrap).collect();
+    let lines: Vec<Line> = finished
+        .journal
+        .lines()
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     let failed = lines.iter().find(|line| line.status.is_none()).unwrap();
-    assert!(failed.hint.as_ref().unwrap().contains("rename"), "{failed:?}");
+    assert!(
+        failed.hint.as_ref().unwrap().contains("rename"),
+        "{failed:?}"
+    );
     assert_eq!(finished.tally.by_label()[""]["failed"], 1);
     let exit = report(finished, "cats", "photos", true).unwrap();
     assert_eq!(exit, Exit::SomeFilesFailed);
@@ -389,7 +420,10 @@ fn the_journal_of_an_import_has_a_place_of_its_own() {
     .collect();
     assert_eq!(places.len(), 5);
     for place in places {
-        assert!(place.parent().unwrap().ends_with("tintype/imports"), "{place:?}");
+        assert!(
+            place.parent().unwrap().ends_with("tintype/imports"),
+            "{place:?}"
+        );
         assert!(!place.to_string_lossy().contains(".."), "{place:?}");
     }
 }

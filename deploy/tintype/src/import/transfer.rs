@@ -131,7 +131,8 @@ fn walk_ahead(order: &Order) -> anyhow::Result<(mpsc::Receiver<Step>, JoinHandle
     Ok((steps, handle))
 }
 
-type Sending = FuturesUnordered<BoxFuture<'static, (Found, Label, Result<CaptureReceipt, ClientError>)>>;
+type Sending =
+    FuturesUnordered<BoxFuture<'static, (Found, Label, Result<CaptureReceipt, ClientError>)>>;
 type Asking = FuturesUnordered<BoxFuture<'static, (CaptureId, Result<Capture, ClientError>)>>;
 
 struct Run {
@@ -181,8 +182,8 @@ impl Run {
             if !walking && self.sending.is_empty() && self.awaited.is_empty() {
                 return Ok(Ended::Complete);
             }
-            let room = self.sending.len() < self.order.concurrency
-                && self.awaited.len() < MAX_UNDECIDED;
+            let room =
+                self.sending.len() < self.order.concurrency && self.awaited.len() < MAX_UNDECIDED;
             tokio::select! {
                 () = &mut interrupt => return Ok(Ended::Interrupted),
                 step = steps.recv(), if walking && room => match step {
@@ -207,7 +208,8 @@ impl Run {
                     }
                 }
             }
-            self.progress.show(&self.tally, self.awaited.len(), self.sending.len());
+            self.progress
+                .show(&self.tally, self.awaited.len(), self.sending.len());
         }
     }
 
@@ -238,13 +240,19 @@ impl Run {
             }
         };
         let known = self.journal.come_upon(found.key);
-        match known.and_then(|known| Some((known, known.capture?, known.status?))) {
-            Some((_, capture, Status::Queued)) if self.order.wait.is_some() => {
+        let known = known.and_then(|known| Some((known, known.status?)));
+        match known {
+            Some((known, Status::Queued)) if self.order.wait.is_some() => {
                 let line = Line::new(found.key, &found.relative, Some(&label));
-                self.expect(capture, Waiting { key: found.key, line })
+                let key = found.key;
+                match known.capture {
+                    Some(capture) => self.expect(capture, Waiting { key, line }),
+                    None => Ok(()),
+                }
             }
-            Some((known, _, status)) => {
-                self.tally.count(Some(&label), Verdict::Judged(status, known.reason));
+            Some((known, status)) => {
+                let verdict = Verdict::Judged(status, known.reason);
+                self.tally.count(Some(&label), verdict);
                 Ok(())
             }
             None => {
@@ -267,20 +275,22 @@ impl Run {
         label: &Label,
         result: Result<CaptureReceipt, ClientError>,
     ) -> anyhow::Result<Option<ClientError>> {
+        let mut line = Line::new(found.key, &found.relative, Some(label));
         let receipt = match result {
             Ok(receipt) => receipt,
             Err(error) if error.next_after_retries() == Next::Stop => return Ok(Some(error)),
             Err(error) => {
-                let mut line = Line::new(found.key, &found.relative, Some(label));
                 line.detail = Some(error.to_string());
                 line.hint = error.hint();
-                self.give_up(found.key, line)?;
+                match error.verdict() {
+                    Some(reason) => self.rejected_at_the_door(found.key, line, reason)?,
+                    None => self.give_up(found.key, line)?,
+                }
                 return Ok(None);
             }
         };
         self.sent_now += 1;
         self.last_receipt = Instant::now();
-        let mut line = Line::new(found.key, &found.relative, Some(label));
         line.capture = Some(receipt.id);
         line.status = Some(receipt.status);
         line.twin_id = receipt.duplicate_of;
@@ -289,12 +299,32 @@ impl Run {
         }
         self.journal.note(found.key, &line)?;
         if receipt.status == Status::Queued && self.order.wait.is_some() {
-            let waiting = Waiting { key: found.key, line };
+            let waiting = Waiting {
+                key: found.key,
+                line,
+            };
             self.expect(receipt.id, waiting)?;
         } else {
-            self.tally.count(Some(label), Verdict::Judged(receipt.status, line.reason));
+            self.tally
+                .count(Some(label), Verdict::Judged(receipt.status, line.reason));
         }
         Ok(None)
+    }
+
+    fn rejected_at_the_door(
+        &mut self,
+        key: FileKey,
+        mut line: Line,
+        reason: Reason,
+    ) -> anyhow::Result<()> {
+        self.sent_now += 1;
+        self.last_receipt = Instant::now();
+        line.status = Some(Status::Rejected);
+        line.reason = Some(reason);
+        self.journal.note(key, &line)?;
+        let verdict = Verdict::Judged(Status::Rejected, Some(reason));
+        self.tally.count(line.label.as_ref(), verdict);
+        Ok(())
     }
 
     fn give_up(&mut self, key: FileKey, line: Line) -> anyhow::Result<()> {
@@ -319,7 +349,8 @@ impl Run {
             return Ok(());
         };
         self.last_verdict = Instant::now();
-        self.journal.note(waiting.key, &waiting.line.judged(&capture))?;
+        self.journal
+            .note(waiting.key, &waiting.line.judged(&capture))?;
         let verdict = Verdict::Judged(capture.status, capture.reason);
         self.tally.count(Some(&capture.label), verdict);
         Ok(())

@@ -22,7 +22,7 @@ use processor::organize::{OrganizeSettings, RollPolicy};
 use processor::prepare::stage::PrepareSettings;
 use processor::prepare::{DecodePool, PoolSettings};
 use processor::record::RecordSettings;
-use processor::{ObjectRoot, PipelineSettings};
+use processor::{ObjectRoot, PipelineSettings, Sharing};
 use schemas::http::CreatedKey;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -170,15 +170,16 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
     )?;
     let pool = DecodePool::new(PoolSettings { threads: settings.decode_threads, ..PoolSettings::default() })
         .context("cannot start the decode threads")?;
+    let kafka = processor::Broker { bootstrap_servers: broker.bootstrap_servers().to_owned(), sharing: Sharing::Alone };
     let pipeline = PipelineSettings {
         prepare: PrepareSettings {
-            bootstrap_servers: broker.bootstrap_servers().to_owned(),
+            broker: kafka.clone(),
             store: objects.store().clone(),
             pool: Arc::new(pool),
             num_threads: settings.decode_threads,
         },
         organize: OrganizeSettings {
-            bootstrap_servers: broker.bootstrap_servers().to_owned(),
+            broker: kafka.clone(),
             objects,
             roll: RollPolicy {
                 max_rows: settings.shard_max_rows,
@@ -186,7 +187,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
                 max_age: settings.shard_max_age,
             },
         },
-        record: RecordSettings { bootstrap_servers: broker.bootstrap_servers().to_owned(), catalog: catalog.clone() },
+        record: RecordSettings { broker: kafka.clone(), catalog: catalog.clone() },
     };
     let (shutdown, stages_shutdown) = (CancellationToken::new(), CancellationToken::new());
     let stages = tokio::spawn(processor::run(pipeline, stages_shutdown.clone()));

@@ -1,12 +1,12 @@
 //! JPEG. One function in, one function out: what it costs and what it gives, so that
 //! a decoder that works at a fraction of the size can take over wherever it applies.
 
+use std::cell::Cell;
+
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
-use zune_jpeg::errors::{DecodeErrors, UnsupportedSchemes};
-
-use schemas::Reason;
+use zune_jpeg::errors::DecodeErrors;
 
 use super::paced::PacedJpeg;
 use crate::prepare::header::JpegFrame;
@@ -14,16 +14,20 @@ use crate::prepare::limits::Deadline;
 use crate::prepare::pixels::Pixels;
 use crate::prepare::Refusal;
 
+mod separate;
+
 /// Scans of a progressive file: encoders write about ten, and each one passes over
 /// every block of the picture again.
 const MAX_SCANS: usize = 100;
 
+/// Bytes that may be left behind the last pixel: padding that some encoders write.
+/// Damage leaves hundreds.
+const MAX_LEFT_BYTES: usize = 16;
+
 /// What decoding takes at most, in bytes.
 pub(in crate::prepare) fn memory_bytes(frame: &JpegFrame, width: u32, height: u32) -> u64 {
+    let num_units = frame.num_units(width, height);
     let (width, height) = (u64::from(width), u64::from(height));
-    let h_max = frame.sampling.iter().map(|s| s.0).max().unwrap_or(1);
-    let v_max = frame.sampling.iter().map(|s| s.1).max().unwrap_or(1);
-    let num_units = width.div_ceil(8 * u64::from(h_max)) * height.div_ceil(8 * u64::from(v_max));
     let pixels = width * height * 3;
     // Two bytes for each coefficient of each channel, for as long as scans may add to them.
     let coefficients: u64 = if frame.is_progressive || !frame.is_interleaved {
@@ -37,7 +41,7 @@ pub(in crate::prepare) fn memory_bytes(frame: &JpegFrame, width: u32, height: u3
         0
     };
     // Some rows of each channel, before and after they are brought to one size.
-    let rows = width * 8 * u64::from(v_max) * 2 * 8;
+    let rows = width * 8 * 4 * 2 * 8;
     pixels + coefficients + rows
 }
 
@@ -48,20 +52,47 @@ pub(super) fn decode(
     _target_short_side: u32,
     deadline: Deadline,
 ) -> Result<Pixels, Refusal> {
-    // Nothing behind the picture's end is any of the decoder's business.
-    let bytes = &bytes[..frame.end];
-    match decode_whole(bytes, true, deadline) {
+    if !frame.is_progressive && !frame.is_interleaved && frame.sampling.iter().any(|s| s.1 > 1) {
+        return separate::decode(&bytes[..frame.end], deadline);
+    }
+    // Nothing behind the picture's end is any of the decoder's business. And where the
+    // end marker can be left away, running out of data is an error; with it, the
+    // decoder would fill what is missing with grey.
+    let end = if is_plain(frame) {
+        frame.coded.end
+    } else {
+        frame.end
+    };
+    let file = &bytes[..end];
+    let mut decoded = decode_whole(file, true, deadline);
+    if let Err(DecodeErrors::FormatStatic(words)) = &decoded
+        && words.contains("between headers")
+    {
         // Stray bytes between the headers harm nothing and some cameras write them,
         // but the strict mode that finds damage in the picture finds these as well.
-        Err(DecodeErrors::FormatStatic(words)) if words.contains("between headers") => {
-            decode_whole(bytes, false, deadline)
-        }
-        result => result,
+        decoded = decode_whole(file, false, deadline);
     }
-    .map_err(refusal)
+    let (pixels, num_read) = decoded.map_err(refusal)?;
+    let num_left = file.len() - num_read;
+    if is_plain(frame) && num_left > MAX_LEFT_BYTES {
+        let words = format!("{num_left} bytes are left when the picture is complete");
+        return Err(Refusal::corrupt("JPEG", &words));
+    }
+    Ok(pixels)
 }
 
-fn decode_whole(bytes: &[u8], strict: bool, deadline: Deadline) -> Result<Pixels, DecodeErrors> {
+/// Data from the first pixel to the last in one go: whatever is damaged in it shifts
+/// everything behind it, so that it ends too early or too late.
+fn is_plain(frame: &JpegFrame) -> bool {
+    !frame.is_progressive && frame.is_interleaved && frame.is_one_scan
+}
+
+/// Decodes, and says how many bytes the picture took.
+fn decode_whole(
+    bytes: &[u8],
+    strict: bool,
+    deadline: Deadline,
+) -> Result<(Pixels, usize), DecodeErrors> {
     // The size has been held to the limits already; JPEG's own is 65,535.
     let options = DecoderOptions::default()
         .set_max_width(usize::from(u16::MAX))
@@ -69,33 +100,26 @@ fn decode_whole(bytes: &[u8], strict: bool, deadline: Deadline) -> Result<Pixels
         .set_strict_mode(strict)
         .jpeg_set_max_scans(MAX_SCANS)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(PacedJpeg::new(bytes, deadline), options);
+    let num_read = Cell::new(0);
+    let file = PacedJpeg::new(bytes, deadline, &num_read);
+    let mut decoder = JpegDecoder::new_with_options(file, options);
     decoder.decode_headers()?;
     let (width, height) = decoder
         .dimensions()
         .ok_or(DecodeErrors::FormatStatic("no size in the header"))?;
     let mut pixels = Pixels::new(width as u32, height as u32);
     decoder.decode_into(&mut pixels.rgb)?;
-    Ok(pixels)
+    Ok((pixels, num_read.get()))
 }
 
 fn refusal(error: DecodeErrors) -> Refusal {
     match error {
-        DecodeErrors::Unsupported(scheme) => Refusal::new(
-            Reason::UnsupportedFormat,
-            format!(
-                "this is a {} JPEG, which is not read; send an ordinary one",
-                match scheme {
-                    UnsupportedSchemes::ExtendedSequentialHuffman => "12-bit",
-                    UnsupportedSchemes::LosslessHuffman | UnsupportedSchemes::LosslessArithmetic => "lossless",
-                    _ => "arithmetically coded",
-                }
-            ),
-        ),
         // The end marker was found, so what is missing is missing inside.
         DecodeErrors::ExhaustedData | DecodeErrors::IoErrors(_) => {
             Refusal::corrupt("JPEG", &"picture data is missing before the end marker")
         }
+        DecodeErrors::Format(words) => Refusal::corrupt("JPEG", &words),
+        DecodeErrors::FormatStatic(words) => Refusal::corrupt("JPEG", &words),
         other => Refusal::corrupt("JPEG", &other),
     }
 }

@@ -1,6 +1,7 @@
 //! A file in memory that ends when the photo's time is over: the one way to stop a
 //! decoder that was not built to be stopped.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use zune_core::bytestream::{ZByteIoError, ZByteReaderTrait, ZSeekFrom};
@@ -97,21 +98,27 @@ impl Seek for PacedFile<'_> {
     }
 }
 
-/// For `zune-jpeg`.
-pub(super) struct PacedJpeg<'a>(Place<'a>);
+/// For `zune-jpeg`. Tells how far the picture's own data reached: the decoder takes
+/// that in words or without asking for errors, and everything else byte by byte.
+pub(super) struct PacedJpeg<'a> {
+    place: Place<'a>,
+    num_read: &'a Cell<usize>,
+}
 
 impl<'a> PacedJpeg<'a> {
-    pub(super) fn new(bytes: &'a [u8], deadline: Deadline) -> Self {
-        Self(Place::new(bytes, deadline))
+    pub(super) fn new(bytes: &'a [u8], deadline: Deadline, num_read: &'a Cell<usize>) -> Self {
+        let place = Place::new(bytes, deadline);
+        Self { place, num_read }
     }
 }
 
 impl ZByteReaderTrait for PacedJpeg<'_> {
     #[inline(always)]
     fn read_byte_no_error(&mut self) -> u8 {
-        match self.0.rest().first() {
+        match self.place.rest().first() {
             Some(byte) => {
-                self.0.at += 1;
+                self.place.at += 1;
+                self.num_read.set(self.place.at);
                 *byte
             }
             None => 0,
@@ -121,20 +128,23 @@ impl ZByteReaderTrait for PacedJpeg<'_> {
     #[inline(always)]
     fn read_exact_bytes(&mut self, buf: &mut [u8]) -> Result<(), ZByteIoError> {
         self.peek_exact_bytes(buf)?;
-        self.0.at += buf.len();
+        self.place.at += buf.len();
+        if buf.len() > 1 {
+            self.num_read.set(self.place.at);
+        }
         Ok(())
     }
 
     #[inline(always)]
     fn read_bytes(&mut self, buf: &mut [u8]) -> Result<usize, ZByteIoError> {
         let num = self.peek_bytes(buf)?;
-        self.0.at += num;
+        self.place.at += num;
         Ok(num)
     }
 
     #[inline(always)]
     fn peek_bytes(&mut self, buf: &mut [u8]) -> Result<usize, ZByteIoError> {
-        let rest = self.0.rest();
+        let rest = self.place.rest();
         let num = rest.len().min(buf.len());
         buf[..num].copy_from_slice(&rest[..num]);
         Ok(num)
@@ -142,7 +152,7 @@ impl ZByteReaderTrait for PacedJpeg<'_> {
 
     #[inline(always)]
     fn peek_exact_bytes(&mut self, buf: &mut [u8]) -> Result<(), ZByteIoError> {
-        let rest = self.0.rest();
+        let rest = self.place.rest();
         match rest.get(..buf.len()) {
             Some(bytes) => {
                 buf.copy_from_slice(bytes);
@@ -154,26 +164,26 @@ impl ZByteReaderTrait for PacedJpeg<'_> {
 
     fn z_seek(&mut self, to: ZSeekFrom) -> Result<u64, ZByteIoError> {
         let at = match to {
-            ZSeekFrom::Start(n) => i64::try_from(n).ok().and_then(|n| self.0.seek(0, n)),
-            ZSeekFrom::End(n) => self.0.seek(self.0.bytes.len(), n),
-            ZSeekFrom::Current(n) => self.0.seek(self.0.at, n),
+            ZSeekFrom::Start(n) => i64::try_from(n).ok().and_then(|n| self.place.seek(0, n)),
+            ZSeekFrom::End(n) => self.place.seek(self.place.bytes.len(), n),
+            ZSeekFrom::Current(n) => self.place.seek(self.place.at, n),
         };
         at.ok_or(ZByteIoError::SeekError("before the first byte"))
     }
 
     #[inline(always)]
     fn is_eof(&mut self) -> Result<bool, ZByteIoError> {
-        Ok(self.0.at >= self.0.bytes.len())
+        Ok(self.place.at >= self.place.bytes.len())
     }
 
     fn z_position(&mut self) -> Result<u64, ZByteIoError> {
-        Ok(self.0.at as u64)
+        Ok(self.place.at as u64)
     }
 
     fn read_remaining(&mut self, sink: &mut Vec<u8>) -> Result<usize, ZByteIoError> {
-        let rest = self.0.rest();
+        let rest = self.place.rest();
         sink.extend_from_slice(rest);
-        self.0.at += rest.len();
+        self.place.at += rest.len();
         Ok(rest.len())
     }
 }

@@ -20,7 +20,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Found<'_>, Refusal> {
     Ok(Found {
         width,
         height,
-        decode_bytes: u64::from(width) * u64::from(height) * 4 + (1 << 20),
+        decode_bytes: (u64::from(width) * u64::from(height))
+            .saturating_mul(4)
+            .saturating_add(1 << 20),
         ..Found::default()
     })
 }

@@ -2,6 +2,8 @@
 //! colour profile, and whether the file is whole. What follows the picture (gain
 //! maps, a second picture, a video) is never looked at.
 
+use std::ops::Range;
+
 use schemas::Reason;
 
 use super::{Found, be16};
@@ -15,21 +17,44 @@ pub(in crate::prepare) struct JpegFrame {
     pub(in crate::prepare) sampling: Vec<(u8, u8)>,
     /// Whether the first scan holds all channels; else they must be kept side by side.
     pub(in crate::prepare) is_interleaved: bool,
+    /// Whether one scan is the whole picture.
+    pub(in crate::prepare) is_one_scan: bool,
+    /// Where the coded picture begins and its end marker stands.
+    pub(in crate::prepare) coded: Range<usize>,
     /// One past the last byte of the picture.
     pub(in crate::prepare) end: usize,
+}
+
+impl JpegFrame {
+    /// How many units the picture is coded in: blocks of all channels that belong together.
+    pub(in crate::prepare) fn num_units(&self, width: u32, height: u32) -> u64 {
+        let (h_max, v_max) = match self.sampling.as_slice() {
+            // A channel that is alone has units of one block, whatever its factors.
+            [_] => (1, 1),
+            factors => (
+                factors.iter().map(|(h, _)| *h).max().unwrap_or(1),
+                factors.iter().map(|(_, v)| *v).max().unwrap_or(1),
+            ),
+        };
+        let across = u64::from(width).div_ceil(8 * u64::from(h_max));
+        across * u64::from(height).div_ceil(8 * u64::from(v_max))
+    }
 }
 
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
+const DRI: u8 = 0xdd;
 const APP1: u8 = 0xe1;
 const APP2: u8 = 0xe2;
 
 pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Refusal> {
     let mut found = Found::default();
     let mut frame: Option<JpegFrame> = None;
+    let mut passes = Passes::default();
     let mut profile = ProfileParts::default();
     let mut num_scans = 0;
+    let (mut restart_interval, mut num_restarts) = (0, 0);
     let mut at = 2; // behind SOI, which the sniffing has seen
     loop {
         let Some((marker, after)) = next_marker(bytes, at) else {
@@ -52,8 +77,12 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
                 }
                 break;
             }
+            0xd0..=0xd7 => {
+                num_restarts += 1;
+                continue;
+            }
             // Markers without content; a second SOI is noise that decoders pass over.
-            SOI | 0x01 | 0xd0..=0xd7 => continue,
+            SOI | 0x01 => continue,
             _ => {}
         }
         let Some(length) = be16(bytes, at).map(usize::from) else {
@@ -67,6 +96,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
         match marker {
             0xc0..=0xc2 if frame.is_none() => {
                 let (read, width, height) = read_frame(segment, marker, at)?;
+                passes = Passes::of_frame(segment, read.is_progressive);
                 found.width = width;
                 found.height = height;
                 frame = Some(read);
@@ -75,19 +105,20 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
                 return Err(Refusal::new(
                     Reason::UnsupportedFormat,
                     format!(
-                        "this is a {} JPEG, which almost no program reads; send an ordinary one",
+                        "this is {} JPEG, which almost no program reads; send an ordinary one",
                         rare_process(marker)
                     ),
                 ));
             }
+            DRI => restart_interval = be16(segment, 0).map_or(0, u64::from),
             SOS => {
-                if let Some(frame) = &mut frame
-                    && num_scans == 0
-                {
-                    let in_scan = segment.first().copied().map_or(0, usize::from);
-                    frame.is_interleaved = in_scan == frame.sampling.len();
-                }
+                passes.add(segment);
                 num_scans += 1;
+                if let Some(frame) = frame.as_mut().filter(|_| num_scans == 1) {
+                    let num_in_scan = segment.first().copied().map_or(0, usize::from);
+                    frame.is_interleaved = num_in_scan == frame.sampling.len();
+                    frame.coded.start = at + length;
+                }
             }
             APP1 if found.exif.is_none() => {
                 found.exif = segment.strip_prefix(b"Exif\0").and_then(|s| s.get(1..));
@@ -104,6 +135,21 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
         });
     };
     frame.end = at.min(bytes.len());
+    frame.coded.end = frame.end.saturating_sub(2);
+    frame.is_one_scan = num_scans == 1;
+    if found.fault.is_none() && !passes.are_complete() {
+        let words = "the JPEG ends before the last pass over its picture";
+        found.fault = Some(Refusal::corrupt_at(frame.coded.end, words));
+    }
+    if found.fault.is_none() && frame.is_one_scan && restart_interval > 0 {
+        // Between two restart markers decoders fill in what is missing and go on.
+        let num_units = frame.num_units(found.width, found.height);
+        let num_needed = num_units.div_ceil(restart_interval).saturating_sub(1);
+        if num_restarts < num_needed {
+            let words = format!("{num_restarts} of {num_needed} restart markers are left");
+            found.fault = Some(Refusal::corrupt_at(frame.coded.start, &words));
+        }
+    }
     found.profile = profile.assemble();
     found.decode_bytes = crate::prepare::decode::jpeg_bytes(&frame, found.width, found.height);
     found.jpeg = Some(frame);
@@ -151,21 +197,73 @@ fn read_frame(segment: &[u8], marker: u8, at: usize) -> Result<(JpegFrame, u32, 
     {
         return Err(damaged("the JPEG frame header has an impossible sampling factor"));
     }
+    if sampling.iter().any(|(h, v)| *h == 3 || *v == 3) {
+        return Err(Refusal::new(
+            Reason::UnsupportedFormat,
+            "this JPEG has its colours at a third of the size, which is not read; send an ordinary one",
+        ));
+    }
     let frame = JpegFrame {
         is_progressive: marker == 0xc2,
         sampling,
         is_interleaved: true,
+        is_one_scan: false,
+        coded: 0..0,
         end: 0,
     };
     let side = |high, low| u32::from(u16::from_be_bytes([high, low]));
     Ok((frame, side(w1, w0), side(h1, h0)))
 }
 
+/// Which coefficients of which channel have been sent to their last bit. A file that
+/// was cut and closed with an end marker lacks the later ones, and decoders fill in grey.
+#[derive(Default)]
+struct Passes {
+    is_progressive: bool,
+    /// Each channel's id, and a bit for each of its 64 coefficients.
+    channels: Vec<(u8, u64)>,
+}
+
+impl Passes {
+    fn of_frame(segment: &[u8], is_progressive: bool) -> Self {
+        let channels = segment.get(6..).unwrap_or_default().as_chunks::<3>().0;
+        Self {
+            is_progressive,
+            channels: channels.iter().map(|channel| (channel[0], 0)).collect(),
+        }
+    }
+
+    fn add(&mut self, scan: &[u8]) {
+        let Some((&num_channels, rest)) = scan.split_first() else {
+            return;
+        };
+        let Some((ids, bounds)) = rest.split_at_checked(usize::from(num_channels) * 2) else {
+            return;
+        };
+        let sent = match bounds {
+            _ if !self.is_progressive => u64::MAX,
+            &[first, last, bits, ..] if bits & 15 == 0 && first <= last && last < 64 => {
+                u64::MAX >> (63 - last) & u64::MAX << first
+            }
+            _ => 0,
+        };
+        for (id, done) in &mut self.channels {
+            if ids.iter().step_by(2).any(|in_scan| in_scan == id) {
+                *done |= sent;
+            }
+        }
+    }
+
+    fn are_complete(&self) -> bool {
+        self.channels.iter().all(|(_, done)| *done == u64::MAX)
+    }
+}
+
 fn rare_process(marker: u8) -> &'static str {
     match marker {
-        0xc3 | 0xc7 => "lossless",
-        0xc5 | 0xc6 => "hierarchical",
-        _ => "arithmetically coded",
+        0xc3 | 0xc7 => "a lossless",
+        0xc5 | 0xc6 => "a hierarchical",
+        _ => "an arithmetically coded",
     }
 }
 

@@ -8,6 +8,9 @@ use flate2::read::ZlibDecoder;
 use super::{Found, animated, be32};
 use crate::prepare::{Limits, Refusal};
 
+/// Behind each chunk; it is the decoder's to verify.
+const CHECKSUM_BYTES: usize = 4;
+
 pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Refusal> {
     let mut found = Found::default();
     let mut bits_per_row_pixel = 0;
@@ -21,6 +24,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
         let start = at + 8;
         let content = start
             .checked_add(length as usize)
+            .filter(|end| end + CHECKSUM_BYTES <= bytes.len())
             .and_then(|end| bytes.get(start..end));
         let Some(content) = content else {
             found.fault = Some(Refusal::truncated(
@@ -56,7 +60,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
             b"IEND" => break,
             _ => {}
         }
-        at = start + content.len() + 4; // the checksum is the decoder's to verify
+        at = start + content.len() + CHECKSUM_BYTES;
     }
     if bits_per_row_pixel == 0 {
         return Err(match found.fault {
@@ -67,7 +71,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
     let pixels = u64::from(found.width) * u64::from(found.height);
     // Rows pass through buffers of about four rows; the inflater holds less than 1 MiB.
     let row_bytes = u64::from(found.width) * bits_per_row_pixel.max(32) / 8;
-    found.decode_bytes = pixels * 3 + row_bytes * 8 + (1 << 20);
+    found.decode_bytes = pixels.saturating_mul(3).saturating_add(row_bytes * 8 + (1 << 20));
     Ok(found)
 }
 

@@ -1,0 +1,1 @@
+"""Measures a running `tintype` from outside and checks it with independent readers."""

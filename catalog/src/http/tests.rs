@@ -1,0 +1,8 @@
+//! The routes, through the real router and a real file: one module for each subject.
+
+mod captures;
+mod datasets;
+mod events;
+mod isolation;
+mod keys;
+mod problems;

@@ -1,0 +1,261 @@
+//! Decodes a scan without restart markers, several stretches of it at once.
+//!
+//! A scan whose blocks are one sample each comes in; samples go out, exactly as
+//! if decoded from front to back. Where MCUs start further on is guessed: a
+//! decoder that starts at any bit soon falls into step with the true one, since
+//! Huffman codes resynchronise, mostly within ten MCUs. Each stretch is decoded
+//! on into the next one until both start an MCU at the same bit; from there on
+//! they cannot differ, and what was decoded before is dropped.
+
+use crate::baseline::{Output, SequentialScan};
+use crate::block::BlockTables;
+use crate::lanes::{BlockWord, CHUNK_MCUS, Lane, Stop, decode_chunk};
+use crate::markers::end_of_interval;
+use crate::placing::Placing;
+
+/// Bytes of the file in a stretch, at least and at most. Smaller, and more of it
+/// is decoded twice; larger, and the stretches side by side are less alike, so
+/// that lanes wait for one another.
+const FEWEST_BYTES: usize = 4 * 1024;
+const MOST_BYTES: usize = 32 * 1024;
+
+/// MCUs that a stretch may take to fall into step with the next one: a hundred
+/// times what is usual. Flat areas, where all codes are alike, can take longer.
+const MAX_MCUS_OUT_OF_STEP: usize = 1000;
+
+/// How often stretches may fail to fall into step before guessing is given up:
+/// some scans have one table for all components, and never do.
+const MAX_FAILURES: usize = 8;
+
+/// A stretch being decoded.
+#[derive(Default)]
+struct Stretch {
+    /// Words for the blocks of all MCUs so far, and where the MCUs start, in bits
+    /// since the stretch does.
+    words: Vec<BlockWord>,
+    starts: Vec<usize>,
+    /// The first MCU that is known to be one, and the one at which the next
+    /// stretch takes over.
+    first: usize,
+    last: Option<usize>,
+    /// The next MCU start of this stretch, and of the following one, to compare.
+    compared: (usize, usize),
+    state: State,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Running,
+    /// The next stretch has taken over.
+    InStep,
+    /// There is no MCU behind the last one.
+    Ended,
+}
+
+/// Decodes the scan whose data starts at `start`; the offset behind the data.
+/// `None` if anything is wrong with it, which the plain way then finds out.
+pub(crate) fn decode_scan(
+    jpeg: &[u8],
+    start: usize,
+    scan: SequentialScan,
+    lanes: &mut [Lane],
+    output: &mut Output,
+) -> Option<usize> {
+    let blocks: Vec<&BlockTables> = scan
+        .mcus
+        .blocks
+        .iter()
+        .map(|block| &scan.tables[block.part])
+        .collect();
+    let num_mcus = scan.mcus.wide * scan.mcus.high;
+    let mut stretches: Vec<Stretch> = lanes.iter().map(|_| Stretch::default()).collect();
+    let mut placing = Placing::starting_at(scan, 0);
+    let mut num_placed = 0;
+    let mut num_failures = 0;
+    lanes.first_mut()?.open(jpeg, start);
+    loop {
+        let num_lanes = match num_failures {
+            0..MAX_FAILURES => lanes.len(),
+            _ => 1,
+        };
+        let num_open = open_stretches(jpeg, &mut lanes[..num_lanes]);
+        for stretch in &mut stretches {
+            stretch.clear();
+        }
+        let mut group = Group {
+            jpeg,
+            blocks: &blocks,
+            lanes: &mut lanes[..num_open],
+            stretches: &mut stretches[..num_open],
+            num_failures: &mut num_failures,
+        };
+        let num_joined = group.decode();
+        for stretch in &stretches[..num_joined] {
+            let last = stretch.last.unwrap_or(stretch.starts.len());
+            placing.place(
+                &stretch.words[stretch.first * blocks.len()..last * blocks.len()],
+                output,
+            );
+            num_placed += last - stretch.first;
+        }
+        lanes.swap(0, num_joined - 1);
+        let front = &mut lanes[0];
+        front.window.clear_mark();
+        if num_placed >= num_mcus {
+            let end = front.window.end();
+            return Some(end.unwrap_or_else(|| end_of_interval(jpeg, front.window.next())));
+        }
+        if stretches[num_joined - 1].state == State::Ended {
+            return None;
+        }
+    }
+}
+
+/// Opens the lanes behind the first one, a stretch apart; the number of lanes
+/// that the file is long enough for.
+fn open_stretches(jpeg: &[u8], lanes: &mut [Lane]) -> usize {
+    let num_lanes = lanes.len();
+    let window = &lanes[0].window;
+    let ahead = window.filled() - lanes[0].position / 8;
+    let left = jpeg.len().saturating_sub(window.next());
+    let stretch = (left / num_lanes).clamp(FEWEST_BYTES, MOST_BYTES);
+    let mut at = window.next() + stretch.saturating_sub(ahead).max(1);
+    for number in 1..num_lanes {
+        // Not between an FF and its stuffed zero.
+        while at < jpeg.len() && jpeg[at - 1] == 0xff {
+            at += 1;
+        }
+        if lanes[number - 1].window.end().is_some() || at >= jpeg.len() {
+            return number;
+        }
+        lanes[number - 1].window.set_mark(at);
+        lanes[number].open(jpeg, at);
+        at = (at + stretch).max(lanes[number].window.next() + 1);
+    }
+    num_lanes
+}
+
+/// Stretches that are decoded side by side.
+struct Group<'a> {
+    jpeg: &'a [u8],
+    blocks: &'a [&'a BlockTables<'a>],
+    lanes: &'a mut [Lane],
+    stretches: &'a mut [Stretch],
+    num_failures: &'a mut usize,
+}
+
+impl Group<'_> {
+    /// Decodes until each stretch but the last is in step with the next one; the
+    /// number of stretches that are.
+    fn decode(&mut self) -> usize {
+        let mut num_joined = self.lanes.len();
+        loop {
+            let joined = &self.stretches[..num_joined];
+            let (before, last) = joined.split_at(num_joined - 1);
+            let last = &last[0];
+            let all_in_step = before.iter().all(|stretch| stretch.state == State::InStep);
+            let has_moved = last.state == State::Ended || !last.starts.is_empty();
+            if all_in_step && has_moved {
+                return num_joined;
+            }
+            if let Some((number, stop)) = self.decode_chunk(num_joined) {
+                match stop {
+                    Stop::EndOfData => {
+                        self.stretches[number].state = State::Ended;
+                        num_joined = number + 1;
+                    }
+                    // The first stretch is no guess: its data is damaged.
+                    Stop::NoCode if number == 0 => {
+                        self.stretches[0].state = State::Ended;
+                        num_joined = 1;
+                    }
+                    Stop::NoCode => {
+                        let position = self.lanes[number].position + 8;
+                        self.lanes[number].go_to(self.jpeg, position);
+                        self.stretches[number].clear();
+                        self.stretches[number - 1].compared.1 = 0;
+                    }
+                }
+            }
+            for number in 0..num_joined - 1 {
+                if !self.compare(number) {
+                    *self.num_failures += 1;
+                    num_joined = number + 1;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Decodes some MCUs of all stretches that are running.
+    fn decode_chunk(&mut self, num_joined: usize) -> Option<(usize, Stop)> {
+        let mut numbers = Vec::with_capacity(num_joined);
+        let mut running = Vec::with_capacity(num_joined);
+        for (number, lane) in self.lanes[..num_joined].iter_mut().enumerate() {
+            if self.stretches[number].state == State::Running {
+                numbers.push(number);
+                running.push(lane);
+            }
+        }
+        let run = decode_chunk(self.jpeg, self.blocks, &mut running, CHUNK_MCUS);
+        for (&number, lane) in numbers.iter().zip(&running) {
+            let stretch = &mut self.stretches[number];
+            stretch
+                .words
+                .extend_from_slice(lane.words(run.num_mcus, self.blocks.len()));
+            stretch.starts.extend_from_slice(lane.starts(run.num_mcus));
+        }
+        run.stopped.map(|(index, stop)| (numbers[index], stop))
+    }
+
+    /// Looks whether a stretch has fallen into step with the next one; `false` if
+    /// that takes too long.
+    fn compare(&mut self, number: usize) -> bool {
+        let Some(mark) = self.lanes[number].window.mark_bits() else {
+            return true;
+        };
+        let [stretch, next, ..] = &mut self.stretches[number..] else {
+            return true;
+        };
+        if stretch.state == State::InStep {
+            return true;
+        }
+        let (mut here, mut there) = stretch.compared;
+        while let Some(&start) = stretch.starts.get(here) {
+            if start < mark {
+                here += 1;
+                continue;
+            }
+            match next.starts.get(there) {
+                Some(&other) if other < start - mark => there += 1,
+                Some(&other) if other == start - mark => {
+                    stretch.last = Some(here);
+                    stretch.state = State::InStep;
+                    next.first = there;
+                    return true;
+                }
+                Some(_) => here += 1,
+                None => break,
+            }
+        }
+        stretch.compared = (here, there);
+        let out_of_step = stretch
+            .starts
+            .iter()
+            .rev()
+            .take_while(|&&start| start >= mark);
+        out_of_step.take(MAX_MCUS_OUT_OF_STEP).count() < MAX_MCUS_OUT_OF_STEP
+    }
+}
+
+impl Stretch {
+    fn clear(&mut self) {
+        self.words.clear();
+        self.starts.clear();
+        self.first = 0;
+        self.last = None;
+        self.compared = (0, 0);
+        self.state = State::Running;
+    }
+}
