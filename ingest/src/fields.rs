@@ -99,9 +99,7 @@ impl Fields {
     pub(crate) fn set_part(&mut self, name: &str, text: &str) -> Result<(), ApiError> {
         match Field::ALL.into_iter().find(|field| field.part() == name) {
             Some(field) => self.set(field, field.part(), text),
-            None => Err(refusal::invalid_form(format!(
-                "{name:?} is no part of an upload"
-            ))),
+            None => Err(refusal::unknown_part(name)),
         }
     }
 

@@ -83,10 +83,7 @@ pub(crate) async fn read(
                 let text = read_text(part, &name).await?;
                 fields.set_part(&name, &text)?;
             }
-            Some(name) => {
-                let detail = format!("{name:?} is no part of an upload");
-                return Err(refusal::invalid_form(detail));
-            }
+            Some(name) => return Err(refusal::unknown_part(name)),
             None => return Err(refusal::invalid_form("a part has no name")),
         }
     }

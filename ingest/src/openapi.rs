@@ -46,6 +46,7 @@ struct CaptureForm {
     post,
     path = "/v1/datasets/{dataset}/captures",
     tag = "captures",
+    security(("key" = [])),
     params(
         ("dataset" = String, Path, description = "Name or id of the dataset"),
         ("X-Label" = Option<String>, Header, description = "What the photo shows"),

@@ -142,3 +142,29 @@ impl ClientContext for Log {
         debug!(%error, "librdkafka: {reason}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        // Nobody listens there, so nothing leaves the queue of 16 MiB.
+        let publisher = Publisher::new("127.0.0.1:1").unwrap();
+        let event = CaptureReceived {
+            device: "x".repeat(1_900_000),
+            ..CaptureReceived::default()
+        };
+        let mut waiting = Vec::new();
+        let full = loop {
+            let mut publishing = Box::pin(publisher.publish(&event));
+            match futures::poll!(&mut publishing) {
+                std::task::Poll::Ready(answer) => break answer,
+                std::task::Poll::Pending => waiting.push(publishing),
+            }
+            assert!(waiting.len() < 20, "the queue has no end");
+        };
+        assert!(matches!(full, Err(PublishError::Full)), "{full:?}");
+        assert!(!waiting.is_empty());
+    }
+}

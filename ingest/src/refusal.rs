@@ -3,7 +3,7 @@
 
 use axum::http::StatusCode;
 use catalog::http::ApiError;
-use schemas::{Format, InvalidLabel, Label, Sha256};
+use schemas::{Format, InvalidLabel, Label, MAX_LABEL_BYTES, Sha256};
 
 /// When an overloaded server may be asked again, in seconds. Sooner keeps it
 /// overloaded; later wastes a burst's end.
@@ -15,6 +15,9 @@ const RETRY_UNAVAILABLE_S: u32 = 5;
 const RETRY_UNCONFIRMED_S: u32 = 15;
 /// When to ask again while the same upload is still running, in seconds.
 const RETRY_IN_PROGRESS_S: u32 = 3;
+
+/// The longest name that an answer repeats, in characters.
+const MAX_ECHO_CHARS: usize = 64;
 
 pub(crate) fn overloaded(detail: impl Into<String>) -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
@@ -95,7 +98,10 @@ pub(crate) fn invalid_label(source: &'static str, error: &InvalidLabel) -> ApiEr
         "invalid_label",
         format!("{source}: {error}"),
     )
-    .hint("any script is welcome: 1 to 256 bytes of UTF-8 on one line, without control characters")
+    .hint(format!(
+        "any script is welcome: 1 to {MAX_LABEL_BYTES} bytes of UTF-8 on one line, without \
+         control characters"
+    ))
 }
 
 pub(crate) fn unknown_label(label: &Label, dataset: &str, nearest: &[&str]) -> ApiError {
@@ -128,6 +134,11 @@ pub(crate) fn invalid_form(detail: impl Into<String>) -> ApiError {
         "a form has exactly one part `file`, and may have `label`, `captured_at`, `device_id` \
          and `metadata`, of at most 8 KiB each",
     )
+}
+
+pub(crate) fn unknown_part(name: &str) -> ApiError {
+    let name: String = name.chars().take(MAX_ECHO_CHARS).collect();
+    invalid_form(format!("{name:?} is no part of an upload"))
 }
 
 pub(crate) fn invalid_digest(header: &str, rule: &str) -> ApiError {

@@ -17,6 +17,8 @@ pub mod organize;
 
 pub mod record;
 
+mod purge;
+
 mod pipeline;
 pub use pipeline::{PipelineSettings, run};
 

@@ -1,4 +1,4 @@
-//! The processor as a list: prepare, organize, record. Each stage runs until shutdown;
+//! The processor as a list: prepare, organize, record, and purge beside them. Each stage runs until shutdown;
 //! one that fails is started again from its last durable position after a pause.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ProcessorError;
-use crate::{organize, prepare, record};
+use crate::{organize, prepare, purge, record};
 
 /// What the stages need.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ const REST: Duration = Duration::from_secs(1);
 pub async fn run(settings: PipelineSettings, shutdown: CancellationToken) {
     let PipelineSettings { prepare, organize, record } = settings;
     let mut stages = JoinSet::new();
+    let (catalog, objects, token) = (record.catalog.clone(), organize.objects.clone(), shutdown.clone());
+    stages.spawn(async move { purge::run(&catalog, &objects, &token).await });
     stages.spawn(keep_running("prepare", shutdown.clone(), async move |token| prepare::stage::run(&prepare, token).await));
     stages.spawn(keep_running("organize", shutdown.clone(), async move |token| organize::run(&organize, token).await));
     stages.spawn(keep_running("record", shutdown, async move |token| record::run(&record, token).await));

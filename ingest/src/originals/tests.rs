@@ -257,3 +257,18 @@ async fn a_remote_original_that_is_there_is_taken_and_a_short_one_replaced() {
     let stored = store.get(&at_key).await.unwrap().bytes().await.unwrap();
     assert_eq!(stored, BYTES);
 }
+
+#[test]
+fn a_client_hears_what_is_wrong_with_the_disk_and_no_path() {
+    use std::io::ErrorKind;
+    for (kind, words) in [
+        (ErrorKind::StorageFull, "the disk is full"),
+        (ErrorKind::QuotaExceeded, "the disk is full"),
+        (ErrorKind::ReadOnlyFilesystem, "it is read-only"),
+        (ErrorKind::PermissionDenied, "it is read-only"),
+        (ErrorKind::NotADirectory, "writing failed"),
+    ] {
+        let error = std::io::Error::new(kind, "/secret/path");
+        assert_eq!(StoreError::from(error).to_string(), words);
+    }
+}

@@ -67,7 +67,10 @@ async fn an_upload_whose_client_goes_away_once_it_is_complete_comes_to_its_end()
     eventually("the original is there", async || originals.exists()).await;
     drop(client);
     world.ingest.drain(Duration::from_secs(10)).await;
-    assert_eq!(world.originals(), [photo]);
+    assert_eq!(
+        (world.originals(), world.num_unfinished()),
+        (vec![photo], 0)
+    );
     assert_eq!((world.events().len(), world.num_captures().await), (1, 1));
 }
 

@@ -195,9 +195,13 @@ impl World {
                 }
             }
         }
-        let unfinished = self.folder.path().join("incoming").read_dir().unwrap();
-        assert_eq!(unfinished.count(), 0);
         found
+    }
+
+    /// How many files of the store are not whole yet.
+    pub fn num_unfinished(&self) -> usize {
+        let incoming = self.folder.path().join("incoming");
+        incoming.read_dir().unwrap().count()
     }
 
     /// How many captures the catalog knows.
@@ -211,6 +215,7 @@ impl World {
 
     pub async fn assert_nothing_stored(&self) {
         assert_eq!(self.originals(), Vec::<Vec<u8>>::new());
+        assert_eq!(self.num_unfinished(), 0);
         assert_eq!(self.events(), []);
         assert_eq!(self.num_captures().await, 0);
     }

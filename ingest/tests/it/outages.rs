@@ -117,6 +117,23 @@ async fn a_catalog_that_is_away_is_503_before_the_body_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_that_goes_away_after_the_event_does_not_unsay_the_photo() {
+    let world = World::new().await;
+    let slow = Duration::from_secs(1);
+    world.broker.broker_round_trip_time(-1, slow).unwrap();
+    let request = world.upload().header("x-label", "cat");
+    let request = request.body(Body::from(jpeg(1, 9000))).unwrap();
+    let running = tokio::spawn(world.app.clone().oneshot(request));
+    while world.originals().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.catalog.close().await;
+    let reply = Reply::read(running.await.unwrap().unwrap()).await;
+    let id = reply.assert_queued().id.to_string();
+    assert_eq!(world.events()[0].capture_id, id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_uploads_than_may_run_and_wait_are_refused_at_once_and_then_again_let_in() {
     let settings = IngestSettings {
         max_working: 1,

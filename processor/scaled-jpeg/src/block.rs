@@ -1,15 +1,16 @@
-//! Decodes one block of sequential data as far as the scale needs it.
+//! Decodes one block in each of several places at once, as far as it is needed.
 //!
-//! Bits come in; the DC difference, the low frequencies and the zigzag index
-//! behind the last coefficient go out. Coefficients that are not needed are
+//! Positions in entropy-coded data come in; the DC difference, the low
+//! frequencies and the end of each block go out. A chain of look-ups, each
+//! waiting for the one before, leaves most of a core idle; the chains of several
+//! places do not wait for one another. Coefficients that are not needed are
 //! stepped over, several at a look-up.
 
 use crate::bits::Bits;
 use crate::huffman::{
     AcTable, Code, END_OF_BLOCK, NO_ENTRY, SKIP_BITS, START_BITS, StartTable, VALUE_BITS, extend,
 };
-use crate::idct::{Lowest, SLOTS};
-use crate::tables::Quantisation;
+use crate::idct::SLOTS;
 use crate::window::Data;
 
 /// The tables by which a component's blocks are coded.
@@ -17,52 +18,152 @@ use crate::window::Data;
 pub(crate) struct BlockTables<'a> {
     pub start: &'a StartTable,
     pub ac: &'a AcTable,
-    pub quantisation: Quantisation,
 }
 
-/// A value of [`Ended::index`] from which on the block made no sense.
-pub(crate) const NO_CODE: u32 = 1 << 16;
+/// What stands for a block: its DC difference; its index (below); and the other
+/// coefficients of the lowest `side` x `side` frequencies in rows, then one that
+/// nobody reads. Zero before it is decoded.
+pub(crate) type Record = [i16];
 
-/// How a block went.
-#[derive(Clone, Copy)]
-pub(crate) struct Ended {
-    /// What to add to the component's last DC coefficient.
-    pub difference: i32,
-    /// 64 if the block's last coefficient is there; or else 128 and the zigzag
-    /// index behind the code for the block's end, as if that was a coefficient.
-    pub index: u32,
+/// Entries of a record.
+pub(crate) const fn record_length(side: usize) -> usize {
+    match side {
+        1 => 2,
+        _ => 2 + side * side,
+    }
 }
 
-/// Steps over a block, but for its DC difference.
+/// The index of a block that made no sense: it is never that of a decoded block,
+/// which is 64 if the last coefficient is there, or else 128 and the zigzag index
+/// behind the code for the block's end, as if that was a coefficient.
+pub(crate) const NO_CODE: u32 = 128;
+
+/// An index at which a block is done: 64 and above.
+const DONE: u32 = 64;
+
+/// Decodes a block at each of `positions`, and moves these behind it. The results
+/// are the blocks' DC differences and indices; their other coefficients go into
+/// `records`.
 #[inline(always)]
-pub(crate) fn skip_block(bits: &mut Bits, data: &Data, tables: &BlockTables) -> Ended {
-    bits.refill(data);
-    let at_start = *bits;
-    let entry = tables.start.starts()[(bits.register() >> (64 - START_BITS)) as usize];
-    let mut index = entry >> 8 & 255;
-    if index == NO_ENTRY {
-        let difference;
-        (*bits, difference) = read_difference(*bits, &tables.start.code);
-        let Some(difference) = difference else {
-            return Ended {
-                difference: 0,
-                index: NO_CODE,
-            };
+pub(crate) fn decode_blocks<const N: usize, const SIDE: usize>(
+    data: [&Data; N],
+    positions: &mut [usize; N],
+    tables: &BlockTables,
+    records: &mut [&mut Record; N],
+) -> ([i32; N], [u32; N]) {
+    let starts = tables.start.starts();
+    let mut differences = [0; N];
+    let mut lanes = Lanes {
+        data,
+        positions,
+        counts: [0; N],
+    };
+    for i in 0..N {
+        let bits = Bits::at(data[i], lanes.positions[i]);
+        let entry = starts[(bits.register() >> (64 - START_BITS)) as usize];
+        differences[i] = difference(bits, entry);
+        lanes.counts[i] = match SIDE {
+            1 => entry & 0xffff,
+            // Only the DC code: the AC codes behind it have values to be read.
+            _ => ((entry >> 16 & 255) + (entry >> 24)) | 1 << 8,
         };
-        let index = skip_rest(bits, data, tables.ac, 1);
-        return Ended { difference, index };
+        if entry >> 8 & 255 == NO_ENTRY {
+            (lanes.counts[i], differences[i]) = start_alone(bits, &tables.start.code);
+        }
     }
-    bits.skip(entry & 255);
-    let difference = difference(at_start, entry);
-    if index < 64 {
-        index = skip_rest(bits, data, tables.ac, index);
+    if SIDE > 1 {
+        lanes.read_lowest::<SIDE>(tables.ac, records);
     }
-    Ended { difference, index }
+    lanes.skip_rest(tables.ac);
+    (differences, lanes.counts.map(|count| count >> 8))
+}
+
+/// Blocks being decoded side by side.
+struct Lanes<'a, const N: usize> {
+    data: [&'a Data; N],
+    positions: &'a mut [usize; N],
+    /// Bits taken since `positions`, and the zigzag index << 8, as in the tables'
+    /// entries: one addition counts both.
+    counts: [u32; N],
+}
+
+impl<const N: usize> Lanes<'_, N> {
+    /// Brings the positions up to date and gives the bits there, if the index of
+    /// any block is below `limit`.
+    #[inline(always)]
+    fn load(&mut self, limit: u32) -> Option<[u64; N]> {
+        let mut registers = [0; N];
+        let mut is_any_below = false;
+        #[expect(clippy::needless_range_loop, reason = "four arrays go side by side")]
+        for i in 0..N {
+            self.positions[i] += (self.counts[i] & 255) as usize;
+            self.counts[i] &= !255;
+            is_any_below |= self.counts[i] < limit << 8;
+            registers[i] = Bits::at(self.data[i], self.positions[i]).register();
+        }
+        is_any_below.then_some(registers)
+    }
+
+    /// Decodes the coefficients up to the last that is wanted.
+    #[inline(always)]
+    fn read_lowest<const SIDE: usize>(&mut self, ac: &AcTable, records: &mut [&mut Record; N]) {
+        let (slots, last) = SLOTS[SIDE];
+        let values = ac.values();
+        while let Some(mut registers) = self.load(last + 1) {
+            // As many as a block this small mostly has; entries of 10 bits leave
+            // room for five.
+            for _ in 0..SIDE {
+                for i in 0..N {
+                    let entry = values[(registers[i] >> (64 - VALUE_BITS)) as usize];
+                    // A block that has got so far waits for the others.
+                    let mut entry = match self.counts[i] < (last + 1) << 8 {
+                        true => entry,
+                        false => 0,
+                    };
+                    registers[i] <<= entry & 63;
+                    if is_too_far((self.counts[i] + (entry & 0xffff)) >> 8) {
+                        let position = self.positions[i] + (self.counts[i] & 255) as usize;
+                        entry = read_alone(self.data[i], position, &ac.code, self.counts[i] >> 8);
+                        let behind = position + (entry & 255) as usize;
+                        registers[i] = Bits::at(self.data[i], behind).register();
+                    }
+                    self.counts[i] += entry & 0xffff;
+                    // Each is stored once; what waits has a value of zero.
+                    let zigzag = (self.counts[i] >> 8).wrapping_sub(1) & 63;
+                    let slot = 1 + usize::from(slots[zigzag as usize]);
+                    if let Some(to) = records[i].get_mut(slot) {
+                        *to |= (entry >> 16) as i16;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Steps over the coefficients that are left.
+    #[inline(always)]
+    fn skip_rest(&mut self, ac: &AcTable) {
+        let skips = ac.skips();
+        while let Some(mut registers) = self.load(DONE) {
+            // Two entries have at most 46 of the 57 bits.
+            for _ in 0..2 {
+                for i in 0..N {
+                    let entry = u32::from(skips[(registers[i] >> (64 - SKIP_BITS)) as usize]);
+                    // A block that is done waits for the others.
+                    let mut entry = if self.counts[i] < DONE << 8 { entry } else { 0 };
+                    if is_too_far((self.counts[i] + entry) >> 8) {
+                        entry = skip_alone(registers[i], &ac.code, self.counts[i] >> 8);
+                    }
+                    self.counts[i] += entry;
+                    registers[i] <<= entry & 63;
+                }
+            }
+        }
+    }
 }
 
 /// The DC difference of a block that starts at `bits` with `entry`.
 #[inline(always)]
-pub(crate) fn difference(bits: Bits, entry: u32) -> i32 {
+fn difference(bits: Bits, entry: u32) -> i32 {
     let (length, extra) = (entry >> 16 & 255, entry >> 24);
     let at_value = bits.register() << (length & 63);
     // Without a branch: a leading 0 means a negative value, for which
@@ -72,155 +173,55 @@ pub(crate) fn difference(bits: Bits, entry: u32) -> i32 {
     raw + (negative & (1 - (1 << (extra & 31))))
 }
 
-/// Steps over the coefficients from zigzag index `index` on, 63 at most; the
-/// result is as in [`Ended::index`].
-#[inline(always)]
-fn skip_rest(bits: &mut Bits, data: &Data, ac: &AcTable, mut index: u32) -> u32 {
-    let skips = ac.skips();
-    let look_up = |bits: Bits| u32::from(skips[(bits.register() >> (64 - SKIP_BITS)) as usize]);
-    loop {
-        bits.refill(data);
-        // Two entries have at most 46 of the 56 bits.
-        let mut entry = look_up(*bits);
-        let mut after = index + (entry >> 8);
-        if after < 64 {
-            bits.skip(entry & 255);
-            index = after;
-            entry = look_up(*bits);
-            after = index + (entry >> 8);
-            if after < 64 {
-                bits.skip(entry & 255);
-                index = after;
-                continue;
-            }
-        }
-        if !is_too_far(after) {
-            bits.skip(entry & 255);
-            return after;
-        }
-        (*bits, index) = skip_one(*bits, data, &ac.code, index);
-        if index >= 64 {
-            return index;
-        }
-    }
-}
-
 /// Whether an entry that leads to `index` goes too far: it holds codes that are
 /// the next block's already, or it is none.
 #[inline(always)]
-pub(crate) fn is_too_far(index: u32) -> bool {
+fn is_too_far(index: u32) -> bool {
     index & 127 > 64
 }
 
-/// Steps over one code: for windows without an entry, and near a block's end.
+/// The count behind a DC code that has no entry, and the difference.
 #[cold]
 #[inline(never)]
-fn skip_one(mut bits: Bits, data: &Data, code: &Code, index: u32) -> (Bits, u32) {
-    bits.refill(data);
-    let Some((length, symbol)) = code.find(bits.peek(16)) else {
-        return (bits, NO_CODE);
-    };
-    bits.skip(length + u32::from(symbol & 15));
-    (bits, index_behind(symbol, index))
-}
-
-/// The zigzag index behind a code at `index`. A run that leads out of the block
-/// fills it, as in libjpeg.
-pub(crate) fn index_behind(symbol: u8, index: u32) -> u32 {
-    match symbol {
-        0xf0 => (index + 16).min(64),
-        _ if symbol & 15 == 0 => index + END_OF_BLOCK,
-        _ => (index + u32::from(symbol >> 4) + 1).min(64),
-    }
-}
-
-/// Reads a DC difference one code at a time.
-#[cold]
-#[inline(never)]
-pub(crate) fn read_difference(mut bits: Bits, code: &Code) -> (Bits, Option<i32>) {
+fn start_alone(mut bits: Bits, code: &Code) -> (u32, i32) {
     let Some((length, extra)) = code.find(bits.peek(16)) else {
-        return (bits, None);
+        return (NO_CODE << 8, 0);
     };
-    bits.skip(length);
     let extra = u32::from(extra);
-    let raw = bits.read(extra);
-    (bits, Some(extend(raw, extra)))
+    bits.skip(length);
+    let difference = extend(bits.read(extra), extra);
+    ((length + extra) | 1 << 8, difference)
 }
 
-/// Decodes the lowest `SIDE` x `SIDE` frequencies of a block, dequantised, into
-/// `lowest` (0 for DC, which only its difference is known of), and steps over
-/// the rest.
-#[inline(always)]
-pub(crate) fn read_lowest<const SIDE: usize>(
-    bits: &mut Bits,
-    data: &Data,
-    tables: &BlockTables,
-    lowest: &mut Lowest,
-) -> Ended {
-    bits.refill(data);
-    let entry = tables.start.starts()[(bits.register() >> (64 - START_BITS)) as usize];
-    let difference = if entry >> 8 & 255 == NO_ENTRY {
-        let difference;
-        (*bits, difference) = read_difference(*bits, &tables.start.code);
-        match difference {
-            Some(difference) => difference,
-            None => {
-                return Ended {
-                    difference: 0,
-                    index: NO_CODE,
-                };
-            }
-        }
-    } else {
-        let difference = difference(*bits, entry);
-        bits.skip((entry >> 16 & 255) + (entry >> 24));
-        difference
-    };
-
-    lowest[..SIDE * SIDE].fill(0);
-    let (slots, last) = SLOTS[SIDE];
-    let values = tables.ac.values();
-    let mut index = 1;
-    while index <= last {
-        bits.refill(data);
-        let entry = values[(bits.register() >> (64 - VALUE_BITS)) as usize];
-        let advance = entry >> 8 & 255;
-        let value;
-        if advance == NO_ENTRY {
-            (*bits, index, value) = read_one(*bits, &tables.ac.code, index);
-        } else {
-            bits.skip(entry & 255);
-            index += advance;
-            value = entry as i32 >> 16;
-        }
-        if index >= 64 {
-            return Ended { difference, index };
-        }
-        store(lowest, slots, &tables.quantisation, index - 1, value);
-    }
-    let index = skip_rest(bits, data, tables.ac, index);
-    Ended { difference, index }
-}
-
-/// Puts a coefficient into its slot; those that are not wanted share one that
-/// nobody reads.
-#[inline(always)]
-fn store(lowest: &mut Lowest, slots: &[u8; 64], steps: &Quantisation, zigzag: u32, value: i32) {
-    let zigzag = (zigzag & 63) as usize;
-    let slot = usize::from(slots[zigzag]).min(lowest.len() - 1);
-    lowest[slot] = value * i32::from(steps[zigzag]);
-}
-
-/// Reads one coefficient: for windows without an entry. The index is the one
-/// behind it.
+/// The entry for one code with its value, where the table has none.
 #[cold]
 #[inline(never)]
-fn read_one(mut bits: Bits, code: &Code, index: u32) -> (Bits, u32, i32) {
-    let Some((length, symbol)) = code.find(bits.peek(16)) else {
-        return (bits, NO_CODE, 0);
+fn read_alone(data: &Data, position: usize, code: &Code, index: u32) -> u32 {
+    let mut bits = Bits::at(data, position);
+    let entry = skip_alone(bits.register(), code, index);
+    let extra = match code.find(bits.peek(16)) {
+        Some((length, symbol)) => {
+            bits.skip(length);
+            u32::from(symbol & 15)
+        }
+        None => 0,
     };
-    bits.skip(length);
+    entry | (extend(bits.read(extra), extra) as u32) << 16
+}
+
+/// The entry for one code without its value, where the table has none or one that
+/// goes too far. A run that leads out of the block fills it, as in libjpeg.
+#[cold]
+#[inline(never)]
+fn skip_alone(register: u64, code: &Code, index: u32) -> u32 {
+    let Some((length, symbol)) = code.find((register >> 48) as u32) else {
+        return (NO_CODE - index) << 8;
+    };
     let extra = u32::from(symbol & 15);
-    let value = extend(bits.read(extra), extra);
-    (bits, index_behind(symbol, index), value)
+    let behind = match symbol {
+        0xf0 => (index + 16).min(DONE),
+        _ if extra == 0 => index + END_OF_BLOCK,
+        _ => (index + u32::from(symbol >> 4) + 1).min(DONE),
+    };
+    (length + extra) | (behind - index) << 8
 }

@@ -58,7 +58,7 @@ impl Detail {
 /// Counts of blocks while a scan is being decoded.
 #[derive(Clone)]
 pub(crate) struct EndCounts {
-    /// By index as [`crate::block::Ended`] has it. In four rows, taken in turn:
+    /// By a block's index, see [`crate::block::NO_CODE`]. In four rows, taken in turn:
     /// adding to one count again and again would wait for memory each time.
     counts: [[u32; 256]; 4],
 }
@@ -74,8 +74,8 @@ impl Default for EndCounts {
 impl EndCounts {
     /// Counts a block; `turn` is any number that changes from block to block.
     #[inline(always)]
-    pub fn count(&mut self, turn: usize, index: u32) {
-        self.counts[turn % 4][(index & 255) as usize] += 1;
+    pub fn count(&mut self, turn: usize, index: i16) {
+        self.counts[turn % 4][usize::from(index as u8)] += 1;
     }
 
     pub fn to_detail(&self) -> Detail {

@@ -1,16 +1,16 @@
 //! Decodes a scan without restart markers, several stretches of it at once.
 //!
-//! A scan whose blocks are one sample each comes in; samples go out, exactly as
-//! if decoded from front to back. Where MCUs start further on is guessed: a
+//! A scan comes in; samples go out, exactly as if decoded from front to back. Where MCUs start further on is guessed: a
 //! decoder that starts at any bit soon falls into step with the true one, since
 //! Huffman codes resynchronise, mostly within ten MCUs. Each stretch is decoded
 //! on into the next one until both start an MCU at the same bit; from there on
 //! they cannot differ, and what was decoded before is dropped.
 
+use crate::Error;
 use crate::baseline::{Output, SequentialScan};
-use crate::block::BlockTables;
-use crate::lanes::{BlockWord, CHUNK_MCUS, Lane, Stop, decode_chunk};
+use crate::lanes::{CHUNK_MCUS, Lane, Stop, decode_chunk};
 use crate::markers::end_of_interval;
+use crate::mcu::CodedMcu;
 use crate::placing::Placing;
 
 /// Bytes of the file in a stretch, at least and at most. Smaller, and more of it
@@ -30,9 +30,9 @@ const MAX_FAILURES: usize = 8;
 /// A stretch being decoded.
 #[derive(Default)]
 struct Stretch {
-    /// Words for the blocks of all MCUs so far, and where the MCUs start, in bits
-    /// since the stretch does.
-    words: Vec<BlockWord>,
+    /// Records of the blocks of all MCUs so far, and where the MCUs start, in
+    /// bits since the stretch does.
+    records: Vec<i16>,
     starts: Vec<usize>,
     /// The first MCU that is known to be one, and the one at which the next
     /// stretch takes over.
@@ -50,30 +50,24 @@ enum State {
     /// The next stretch has taken over.
     InStep,
     /// There is no MCU behind the last one.
-    Ended,
+    Stopped(Stop),
 }
 
 /// Decodes the scan whose data starts at `start`; the offset behind the data.
-/// `None` if anything is wrong with it, which the plain way then finds out.
+/// With one lane the error is the first that the data has.
 pub(crate) fn decode_scan(
     jpeg: &[u8],
     start: usize,
     scan: SequentialScan,
     lanes: &mut [Lane],
     output: &mut Output,
-) -> Option<usize> {
-    let blocks: Vec<&BlockTables> = scan
-        .mcus
-        .blocks
-        .iter()
-        .map(|block| &scan.tables[block.part])
-        .collect();
+) -> Result<usize, Error> {
     let num_mcus = scan.mcus.wide * scan.mcus.high;
     let mut stretches: Vec<Stretch> = lanes.iter().map(|_| Stretch::default()).collect();
     let mut placing = Placing::starting_at(scan, 0);
     let mut num_placed = 0;
     let mut num_failures = 0;
-    lanes.first_mut()?.open(jpeg, start);
+    lanes[0].open(jpeg, start);
     loop {
         let num_lanes = match num_failures {
             0..MAX_FAILURES => lanes.len(),
@@ -85,7 +79,7 @@ pub(crate) fn decode_scan(
         }
         let mut group = Group {
             jpeg,
-            blocks: &blocks,
+            mcu: scan.coded,
             lanes: &mut lanes[..num_open],
             stretches: &mut stretches[..num_open],
             num_failures: &mut num_failures,
@@ -93,8 +87,9 @@ pub(crate) fn decode_scan(
         let num_joined = group.decode();
         for stretch in &stretches[..num_joined] {
             let last = stretch.last.unwrap_or(stretch.starts.len());
+            let length = scan.coded.length;
             placing.place(
-                &stretch.words[stretch.first * blocks.len()..last * blocks.len()],
+                &stretch.records[stretch.first * length..last * length],
                 output,
             );
             num_placed += last - stretch.first;
@@ -104,10 +99,10 @@ pub(crate) fn decode_scan(
         front.window.clear_mark();
         if num_placed >= num_mcus {
             let end = front.window.end();
-            return Some(end.unwrap_or_else(|| end_of_interval(jpeg, front.window.next())));
+            return Ok(end.unwrap_or_else(|| end_of_interval(jpeg, front.window.next())));
         }
-        if stretches[num_joined - 1].state == State::Ended {
-            return None;
+        if let State::Stopped(stop) = stretches[num_joined - 1].state {
+            return Err(front.error(jpeg, stop, placing.row()));
         }
     }
 }
@@ -139,7 +134,7 @@ fn open_stretches(jpeg: &[u8], lanes: &mut [Lane]) -> usize {
 /// Stretches that are decoded side by side.
 struct Group<'a> {
     jpeg: &'a [u8],
-    blocks: &'a [&'a BlockTables<'a>],
+    mcu: &'a CodedMcu<'a>,
     lanes: &'a mut [Lane],
     stretches: &'a mut [Stretch],
     num_failures: &'a mut usize,
@@ -155,27 +150,20 @@ impl Group<'_> {
             let (before, last) = joined.split_at(num_joined - 1);
             let last = &last[0];
             let all_in_step = before.iter().all(|stretch| stretch.state == State::InStep);
-            let has_moved = last.state == State::Ended || !last.starts.is_empty();
+            let has_moved = last.state != State::Running || !last.starts.is_empty();
             if all_in_step && has_moved {
                 return num_joined;
             }
             if let Some((number, stop)) = self.decode_chunk(num_joined) {
-                match stop {
-                    Stop::EndOfData => {
-                        self.stretches[number].state = State::Ended;
-                        num_joined = number + 1;
-                    }
-                    // The first stretch is no guess: its data is damaged.
-                    Stop::NoCode if number == 0 => {
-                        self.stretches[0].state = State::Ended;
-                        num_joined = 1;
-                    }
-                    Stop::NoCode => {
-                        let position = self.lanes[number].position + 8;
-                        self.lanes[number].go_to(self.jpeg, position);
-                        self.stretches[number].clear();
-                        self.stretches[number - 1].compared.1 = 0;
-                    }
+                // The first stretch is no guess: its data ends or is damaged.
+                if stop == Stop::EndOfData || number == 0 {
+                    self.stretches[number].state = State::Stopped(stop);
+                    num_joined = number + 1;
+                } else {
+                    let position = self.lanes[number].position + 8;
+                    self.lanes[number].go_to(self.jpeg, position);
+                    self.stretches[number].clear();
+                    self.stretches[number - 1].compared.1 = 0;
                 }
             }
             for number in 0..num_joined - 1 {
@@ -198,13 +186,11 @@ impl Group<'_> {
                 running.push(lane);
             }
         }
-        let run = decode_chunk(self.jpeg, self.blocks, &mut running, CHUNK_MCUS);
+        let run = decode_chunk(self.jpeg, self.mcu, &mut running, CHUNK_MCUS);
         for (&number, lane) in numbers.iter().zip(&running) {
             let stretch = &mut self.stretches[number];
-            stretch
-                .words
-                .extend_from_slice(lane.words(run.num_mcus, self.blocks.len()));
-            stretch.starts.extend_from_slice(lane.starts(run.num_mcus));
+            stretch.records.extend_from_slice(&lane.records);
+            stretch.starts.extend_from_slice(&lane.starts);
         }
         run.stopped.map(|(index, stop)| (numbers[index], stop))
     }
@@ -251,7 +237,7 @@ impl Group<'_> {
 
 impl Stretch {
     fn clear(&mut self) {
-        self.words.clear();
+        self.records.clear();
         self.starts.clear();
         self.first = 0;
         self.last = None;

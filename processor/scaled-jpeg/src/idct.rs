@@ -5,21 +5,49 @@
 //! low-pass and a reduction in one; the samples lie in the middle of the areas
 //! that they stand for.
 
-/// The lowest frequencies of a block in rows of 1, 2 or 4, dequantised; the last
-/// entry takes what is not wanted.
-pub(crate) type Lowest = [i32; 17];
+use crate::tables::Quantisation;
 
-const UNWANTED: u8 = 16;
+/// The lowest frequencies of a block in columns of 1, 2 or 4, dequantised.
+pub(crate) type Lowest = [f32; 16];
 
-/// By side of the output block: for each zigzag index the entry of [`Lowest`],
-/// and the last index that is wanted.
+/// By side of the output block: where in [`Lowest`] the coefficient at each
+/// zigzag index goes, `side * side` for those that are not wanted; and the last
+/// index that is wanted.
 pub(crate) const SLOTS: [(&[u8; 64], u32); 5] = [
-    (&[UNWANTED; 64], 0),
+    (&slots(0), 0),
     (&slots(1), 0),
     (&slots(2), 4),
-    (&[UNWANTED; 64], 0),
+    (&slots(3), 12),
     (&slots(4), 24),
 ];
+
+/// By entry of [`Lowest`]: what the coefficient is to be multiplied by.
+pub(crate) struct Steps([f32; 16]);
+
+impl Steps {
+    pub fn new<const SIDE: usize>(quantisation: &Quantisation) -> Self {
+        let mut steps = [0.0; 16];
+        let (slots, last) = SLOTS[SIDE];
+        for (&slot, &step) in slots.iter().zip(quantisation).take(last as usize + 1) {
+            if let Some(to) = steps.get_mut(usize::from(slot)) {
+                *to = f32::from(step);
+            }
+        }
+        Self(steps)
+    }
+
+    /// Dequantises a DC coefficient and those behind it in columns.
+    #[inline(always)]
+    pub fn dequantise<const SIDE: usize>(&self, dc: i16, others: &[i16]) -> Lowest {
+        let mut lowest = [0.0; 16];
+        lowest[0] = f32::from(dc) * self.0[0];
+        let dequantised = lowest.iter_mut().zip(&self.0).take(SIDE * SIDE).skip(1);
+        for ((to, step), &other) in dequantised.zip(others) {
+            *to = f32::from(other) * step;
+        }
+        lowest
+    }
+}
 
 /// Column and row of each zigzag index: row * 8 + column.
 const ZIGZAG: [u8; 64] = zigzag();
@@ -50,30 +78,28 @@ const fn zigzag() -> [u8; 64] {
 }
 
 const fn slots(side: u8) -> [u8; 64] {
-    let mut slots = [UNWANTED; 64];
+    let mut slots = [side * side; 64];
     let mut index = 0;
     while index < 64 {
         let (row, column) = (ZIGZAG[index] / 8, ZIGZAG[index] % 8);
         if row < side && column < side {
-            slots[index] = row * side + column;
+            slots[index] = column * side + row;
         }
         index += 1;
     }
     slots
 }
 
-/// The sample of a block from its dequantised DC coefficient.
+/// The nearest sample to a level that is 0 for a medium grey.
 #[inline(always)]
-pub(crate) fn one_sample(dc: i32) -> u8 {
-    to_sample((dc + 4) >> 3)
+fn to_sample(level: f32) -> u8 {
+    // Added to this, a number up to 255 stands in the lowest bits as an integer:
+    // cheaper than a conversion that minds numbers too large.
+    const INTEGER: f32 = (3 << 22) as f32;
+    ((level + 128.0).clamp(0.0, 255.0) + INTEGER).to_bits() as u8
 }
 
-#[inline(always)]
-fn to_sample(level: i32) -> u8 {
-    (level + 128).clamp(0, 255) as u8
-}
-
-/// Writes the `side` x `side` samples of a block to `samples`, whose rows are
+/// Writes the `SIDE` x `SIDE` samples of a block to `samples`, whose rows are
 /// `stride` apart.
 #[inline(always)]
 pub(crate) fn write_samples<const SIDE: usize>(lowest: &Lowest, samples: &mut [u8], stride: usize) {
@@ -93,56 +119,54 @@ fn write_rows<const N: usize>(rows: [[u8; N]; N], samples: &mut [u8], stride: us
     }
 }
 
+/// The sample of a block from its dequantised DC coefficient: a half is rounded
+/// up, as libjpeg does.
+#[inline(always)]
+fn one_sample(dc: f32) -> u8 {
+    to_sample(((dc + 4.0) / 8.0).floor())
+}
+
 #[inline(always)]
 fn two_by_two(lowest: &Lowest) -> [[u8; 2]; 2] {
-    let [mean, across, down, both] = [0, 1, 2, 3].map(|slot| limited(lowest[slot]));
-    let (left, right) = (mean + across + 4, mean - across + 4);
+    let [mean, down, across, both] = [0, 1, 2, 3].map(|slot| lowest[slot] / 8.0);
+    let (left, right) = (mean + across, mean - across);
     let (down_left, down_right) = (down + both, down - both);
-    let sample = |sum: i32| to_sample(sum >> 3);
     [
-        [sample(left + down_left), sample(right + down_right)],
-        [sample(left - down_left), sample(right - down_right)],
+        [to_sample(left + down_left), to_sample(right + down_right)],
+        [to_sample(left - down_left), to_sample(right - down_right)],
     ]
 }
 
-/// Coefficients of 8-bit pictures stay within a quarter of this; limiting them
-/// to it keeps the sums of damaged files inside 32 bits.
-const LARGEST: i32 = 4095;
+/// Four numbers that are added and multiplied side by side.
+type Four = [f32; 4];
 
+/// Four points from four frequencies, times 2.
 #[inline(always)]
-fn limited(coefficient: i32) -> i32 {
-    coefficient.clamp(-LARGEST, LARGEST)
-}
-
-/// Fraction bits of the constants.
-const FRACTION: u32 = 13;
-/// sqrt(2) * cos(pi / 8) and sqrt(2) * cos(3 pi / 8).
-const LARGE: i32 = 10_703;
-const SMALL: i32 = 4_433;
-/// Four points from four frequencies, times 2^(`FRACTION` + 1).
-#[inline(always)]
-fn four_points(frequencies: [i32; 4]) -> [i32; 4] {
-    let [f0, f1, f2, f3] = frequencies;
-    let (outer, inner) = ((f0 + f2) << FRACTION, (f0 - f2) << FRACTION);
-    let steep = f1 * LARGE + f3 * SMALL;
-    let flat = f1 * SMALL - f3 * LARGE;
-    [outer + steep, inner + flat, inner - flat, outer - steep]
+fn four_points([f0, f1, f2, f3]: [Four; 4]) -> [Four; 4] {
+    // sqrt(2) * cos(pi / 8) and sqrt(2) * cos(3 pi / 8).
+    const LARGE: f32 = 1.306_563;
+    const SMALL: f32 = 0.541_196_1;
+    let mut points = [[0.0; 4]; 4];
+    for i in 0..4 {
+        let (outer, inner) = (f0[i] + f2[i], f0[i] - f2[i]);
+        let steep = f1[i] * LARGE + f3[i] * SMALL;
+        let flat = f1[i] * SMALL - f3[i] * LARGE;
+        points[0][i] = outer + steep;
+        points[1][i] = inner + flat;
+        points[2][i] = inner - flat;
+        points[3][i] = outer - steep;
+    }
+    points
 }
 
 #[inline(always)]
 fn four_by_four(lowest: &Lowest) -> [[u8; 4]; 4] {
-    // Down the columns, two fraction bits kept, then along the rows.
-    let mut columns = [[0; 4]; 4];
-    for (x, column) in columns.iter_mut().enumerate() {
-        let points = four_points([0, 1, 2, 3].map(|y| limited(lowest[y * 4 + x])));
-        *column = points.map(|point| (point + (1 << (FRACTION - 3))) >> (FRACTION - 2));
-    }
-    let mut rows = [[0; 4]; 4];
-    for (y, row) in rows.iter_mut().enumerate() {
-        let points = four_points([0, 1, 2, 3].map(|x| columns[x][y]));
-        *row = points.map(|point| to_sample((point + (1 << (FRACTION + 4))) >> (FRACTION + 5)));
-    }
-    rows
+    let column = |x: usize| [0, 1, 2, 3].map(|y| lowest[x * 4 + y]);
+    // Along the rows, four of them side by side, then down the columns.
+    let across = four_points([column(0), column(1), column(2), column(3)]);
+    let row = |y: usize| [0, 1, 2, 3].map(|x: usize| across[x][y]);
+    let points = four_points([row(0), row(1), row(2), row(3)]);
+    points.map(|row| row.map(|point| to_sample(point / 8.0)))
 }
 
 #[cfg(test)]
@@ -172,7 +196,7 @@ mod tests {
                                 2_f64.sqrt() * angle.cos()
                             }
                         };
-                        sum += f64::from(lowest[v * side + u]) * weight(u, x) * weight(v, y);
+                        sum += f64::from(lowest[u * side + v]) * weight(u, x) * weight(v, y);
                     }
                 }
                 samples.push((sum / 8.0 + 128.0).clamp(0.0, 255.0));
@@ -195,24 +219,27 @@ mod tests {
     fn samples_are_within_rounding_of_the_definition() {
         let mut seed = 1_u32;
         for _ in 0..20_000 {
-            let mut lowest = [0; 17];
-            for entry in &mut lowest[..16] {
+            let mut lowest = [0.0; 16];
+            for entry in &mut lowest {
                 seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                *entry = (seed >> 16) as i32 % 600 - 300;
+                *entry = ((seed >> 16) % 600) as f32 - 300.0;
             }
             assert!(differs::<1>(&lowest) <= 0.5 + 1e-9);
             assert!(differs::<2>(&lowest) <= 0.5 + 1e-9);
-            assert!(differs::<4>(&lowest) <= 0.75);
+            assert!(differs::<4>(&lowest) <= 0.5 + 1e-4);
         }
     }
 
     #[test]
-    fn extreme_coefficients_do_not_overflow() {
-        for sign in [-1, 1] {
-            let lowest = [sign * 32_768 * 65_535 / 2; 17];
+    fn extreme_coefficients_are_limited() {
+        let steps = Steps::new::<4>(&[u16::MAX; 64]);
+        for (dc, expected) in [(i16::MIN, 0), (i16::MAX, 255)] {
             let mut samples = [7; 16];
-            write_samples::<4>(&lowest, &mut samples, 4);
-            write_samples::<1>(&lowest, &mut samples, 1);
+            write_samples::<4>(&steps.dequantise::<4>(dc, &[0; 15]), &mut samples, 4);
+            assert_eq!(samples, [expected; 16]);
+            write_samples::<4>(&steps.dequantise::<4>(dc, &[dc; 15]), &mut samples, 4);
+            write_samples::<1>(&steps.dequantise::<1>(dc, &[]), &mut samples, 1);
+            assert_eq!(samples[0], expected);
         }
     }
 }

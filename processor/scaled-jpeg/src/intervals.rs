@@ -1,58 +1,69 @@
 //! Decodes a scan with restart markers, several intervals at once.
 //!
-//! A scan whose blocks are one sample each comes in; samples go out. Intervals
-//! know nothing of one another, so they are decoded side by side.
+//! A scan comes in; samples go out. Intervals know nothing of one another, so
+//! they are decoded side by side.
 
+use crate::Error;
 use crate::baseline::{Output, SequentialScan};
-use crate::block::BlockTables;
 use crate::lanes::{CHUNK_MCUS, Lane, decode_chunk};
 use crate::markers::end_of_interval;
 use crate::placing::Placing;
 
+/// An interval being decoded.
+struct Interval<'a> {
+    placing: Placing<'a>,
+    /// MCUs still to come.
+    num_left: usize,
+}
+
 /// Decodes the scan whose data starts at `start`; the offset behind the data.
-/// `None` if anything is wrong with it, which the plain way then finds out.
+/// With one lane the error is the first that the data has.
 pub(crate) fn decode_scan(
     jpeg: &[u8],
     start: usize,
     scan: SequentialScan,
     lanes: &mut [Lane],
     output: &mut Output,
-) -> Option<usize> {
-    let blocks: Vec<&BlockTables> = scan
-        .mcus
-        .blocks
-        .iter()
-        .map(|block| &scan.tables[block.part])
-        .collect();
+) -> Result<usize, Error> {
     let num_mcus = scan.mcus.wide * scan.mcus.high;
     let mut next_start = start;
-    let mut done = 0;
+    let mut num_opened = 0;
     let mut num_restarts = 0_u8;
     loop {
         // The next intervals, as many as there are lanes.
-        let mut intervals = Vec::with_capacity(lanes.len());
+        let mut intervals: Vec<Interval> = Vec::with_capacity(lanes.len());
         let mut end = next_start;
-        for lane in lanes.iter_mut() {
-            if done == num_mcus {
-                break;
-            }
+        let mut is_in_order = true;
+        while intervals.len() < lanes.len() && num_opened < num_mcus && is_in_order {
+            let lane = &mut lanes[intervals.len()];
             lane.open(jpeg, next_start);
-            let length = scan.restart_interval.min(num_mcus - done);
-            intervals.push((Placing::starting_at(scan, done), length));
-            done += length;
+            let num_left = scan.restart_interval.min(num_mcus - num_opened);
+            let placing = Placing::starting_at(scan, num_opened);
+            intervals.push(Interval { placing, num_left });
+            num_opened += num_left;
             let window = &lane.window;
             end = window
                 .end()
                 .unwrap_or_else(|| end_of_interval(jpeg, window.next()));
-            if done < num_mcus && jpeg.get(end + 1) != Some(&(0xd0 + num_restarts)) {
-                return None;
-            }
+            is_in_order = jpeg.get(end + 1) == Some(&(0xd0 + num_restarts));
             num_restarts = (num_restarts + 1) % 8;
             next_start = end + 2;
         }
-        decode_intervals(jpeg, &blocks, lanes, intervals, output)?;
-        if done == num_mcus {
-            return Some(end);
+        decode_intervals(jpeg, scan, lanes, intervals, output)?;
+        if num_opened == num_mcus {
+            return Ok(end);
+        }
+        if !is_in_order {
+            return Err(match jpeg.get(end + 1) {
+                Some(0xd0..=0xd7) => Error::Corrupt {
+                    offset: end,
+                    what: "a restart marker out of order",
+                },
+                _ => Error::Truncated {
+                    at_byte: end,
+                    mcu_row: num_opened / scan.mcus.wide,
+                },
+            });
         }
     }
 }
@@ -60,27 +71,30 @@ pub(crate) fn decode_scan(
 /// Decodes intervals side by side; all but the scan's last are of one length.
 fn decode_intervals(
     jpeg: &[u8],
-    blocks: &[&BlockTables],
+    scan: SequentialScan,
     lanes: &mut [Lane],
-    mut intervals: Vec<(Placing, usize)>,
+    mut intervals: Vec<Interval>,
     output: &mut Output,
-) -> Option<()> {
+) -> Result<(), Error> {
     let mut lanes: Vec<&mut Lane> = lanes.iter_mut().take(intervals.len()).collect();
     loop {
-        while intervals.last().is_some_and(|&(_, left)| left == 0) {
-            intervals.pop();
+        while intervals
+            .pop_if(|interval| interval.num_left == 0)
+            .is_some()
+        {
             lanes.pop();
         }
-        let Some(&(_, fewest)) = intervals.last() else {
-            return Some(());
+        let Some(fewest) = intervals.last().map(|interval| interval.num_left) else {
+            return Ok(());
         };
-        let run = decode_chunk(jpeg, blocks, &mut lanes, fewest.min(CHUNK_MCUS));
-        for ((placing, left), lane) in intervals.iter_mut().zip(&lanes) {
-            placing.place(lane.words(run.num_mcus, blocks.len()), output);
-            *left -= run.num_mcus;
+        let run = decode_chunk(jpeg, scan.coded, &mut lanes, fewest.min(CHUNK_MCUS));
+        for (interval, lane) in intervals.iter_mut().zip(&lanes) {
+            interval.placing.place(&lane.records, output);
+            interval.num_left -= run.num_mcus;
         }
-        if run.stopped.is_some() {
-            return None;
+        if let Some((number, stop)) = run.stopped {
+            let row = intervals[number].placing.row();
+            return Err(lanes[number].error(jpeg, stop, row));
         }
     }
 }

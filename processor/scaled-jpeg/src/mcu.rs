@@ -4,6 +4,7 @@
 //! scan of one component has its blocks in plain order, whatever the sampling,
 //! and only those that the picture covers; otherwise MCUs are padded.
 
+use crate::block::{BlockTables, record_length};
 use crate::frame::{Component, Frame, MAX_BLOCKS_IN_MCU};
 use crate::scan::Part;
 
@@ -68,5 +69,43 @@ impl McuBlock {
     /// Where this block's kept coefficients start, for the first MCU of `row`.
     pub fn coefficients(&self, component: &Component, row: usize) -> usize {
         component.coefficients(self.x, row * self.down + self.y)
+    }
+}
+
+/// How one MCU of a sequential scan is coded, and what stands for it decoded: the
+/// records of its blocks, one behind the other.
+pub(crate) struct CodedMcu<'a> {
+    pub blocks: Vec<CodedBlock<'a>>,
+    /// Entries of all records together.
+    pub length: usize,
+}
+
+/// A block of a coded MCU.
+pub(crate) struct CodedBlock<'a> {
+    pub tables: BlockTables<'a>,
+    /// Samples along its side in the output.
+    pub side: usize,
+    /// Where its record starts and ends among the MCU's.
+    pub start: usize,
+    pub end: usize,
+}
+
+impl<'a> CodedMcu<'a> {
+    /// The MCUs of a scan whose parts are coded by `tables`.
+    pub fn of(frame: &Frame, parts: &[Part], tables: &[BlockTables<'a>], mcus: &Mcus) -> Self {
+        let mut length = 0;
+        let blocks = mcus.blocks.iter().map(|block| {
+            let side = frame.components[parts[block.part].component].side;
+            let start = length;
+            length += record_length(side);
+            CodedBlock {
+                tables: tables[block.part],
+                side,
+                start,
+                end: length,
+            }
+        });
+        let blocks = blocks.collect();
+        Self { blocks, length }
     }
 }

@@ -1,19 +1,19 @@
-//! Puts decoded blocks where they belong in the planes.
+//! Makes samples of decoded blocks, and puts them where they belong.
 //!
-//! Words for blocks in coded order come in; samples at 1/8 go out, one for each
-//! block, and counts of where the blocks' coefficients end.
+//! Records of blocks in coded order come in; samples in the planes go out, and
+//! counts of where the blocks' coefficients end.
 
 use crate::baseline::{Output, SequentialScan};
+use crate::block::Record;
 use crate::frame::MAX_BLOCKS_IN_MCU;
-use crate::idct::one_sample;
-use crate::lanes::BlockWord;
+use crate::idct::{Steps, write_samples};
 
 /// Where the next MCU goes.
 pub(crate) struct Placing<'a> {
     scan: SequentialScan<'a>,
     column: usize,
     row: usize,
-    predictions: [i32; 3],
+    predictions: [i16; 3],
 }
 
 impl<'a> Placing<'a> {
@@ -27,64 +27,92 @@ impl<'a> Placing<'a> {
         }
     }
 
-    /// Places whole MCUs, as many as `words` are for; none beyond the last.
-    pub fn place(&mut self, mut words: &[BlockWord], output: &mut Output) {
-        let mcus = self.scan.mcus;
-        while !words.is_empty() && self.row < mcus.high {
-            let in_row = (mcus.wide - self.column) * mcus.blocks.len();
-            let (now, later) = words.split_at(in_row.min(words.len()));
-            self.place_in_row(now, output);
-            self.column += now.len() / mcus.blocks.len();
+    /// The row of the next MCU.
+    pub fn row(&self) -> usize {
+        self.row
+    }
+
+    /// Places whole MCUs, as many as `records` are for; none beyond the last.
+    pub fn place(&mut self, mut records: &Record, output: &mut Output) {
+        let SequentialScan { mcus, coded, .. } = self.scan;
+        while !records.is_empty() && self.row < mcus.high {
+            let in_row = (mcus.wide - self.column) * coded.length;
+            let (now, later) = records.split_at(in_row.min(records.len()));
+            // Component by component: so the sum that becomes the next DC
+            // coefficient stays in a register.
+            for (number, part) in self.scan.parts.iter().enumerate() {
+                match self.scan.frame.components[part.component].side {
+                    1 => self.place_part::<1>(number, now, output),
+                    2 => self.place_part::<2>(number, now, output),
+                    _ => self.place_part::<4>(number, now, output),
+                }
+            }
+            self.column += now.len() / coded.length;
             if self.column == mcus.wide {
                 self.column = 0;
                 self.row += 1;
             }
-            words = later;
+            records = later;
         }
     }
 
-    /// Places MCUs of one row, component by component: so the sum that becomes
-    /// the next DC coefficient stays in a register.
-    fn place_in_row(&mut self, words: &[BlockWord], output: &mut Output) {
+    /// Places one component's blocks in MCUs of one row.
+    fn place_part<const SIDE: usize>(
+        &mut self,
+        part: usize,
+        records: &Record,
+        output: &mut Output,
+    ) {
         let SequentialScan {
             frame,
             parts,
-            tables,
+            quantisation,
             mcus,
+            coded,
             ..
         } = self.scan;
-        for (number, part) in parts.iter().enumerate() {
-            let component = &frame.components[part.component];
-            let step_of_dc = i32::from(tables[number].quantisation[0]);
-            let is_first = part.component == 0;
-            let mut prediction = self.predictions[number];
-            // Its blocks stand together in the MCU; where their samples go.
-            let Some(first) = mcus.blocks.iter().position(|block| block.part == number) else {
-                continue;
-            };
-            let mut places = [0; MAX_BLOCKS_IN_MCU];
-            let mut num_places = 0;
-            let own = mcus.blocks[first..]
-                .iter()
-                .take_while(|block| block.part == number);
-            for (place, block) in places.iter_mut().zip(own) {
-                *place = block.sample(component, self.column, self.row);
-                num_places += 1;
-            }
-            let step = mcus.blocks[first].across * component.side;
-            for (mcu, words) in words.chunks_exact(mcus.blocks.len()).enumerate() {
-                let own = words[first..].iter().zip(&places[..num_places]);
-                for (turn, (&word, place)) in own.enumerate() {
-                    prediction = i32::from((prediction + (word >> 8)) as i16);
-                    if is_first {
-                        output.ends.count(turn, word as u32);
-                    }
-                    if let Some(sample) = output.planes.get_mut(place + mcu * step) {
-                        *sample = one_sample(prediction * step_of_dc);
-                    }
-                }
-            }
-            self.predictions[number] = prediction;
+        let number = parts[part].component;
+        let component = &frame.components[number];
+        let steps = Steps::new::<SIDE>(&quantisation[part]);
+
+        // Its blocks stand together in the MCU; where their samples go.
+        let Some(first) = mcus.blocks.iter().position(|block| block.part == part) else {
+            return;
+        };
+        let mut places = [0; MAX_BLOCKS_IN_MCU];
+        let mut num_places = 0;
+        let own = mcus.blocks[first..]
+            .iter()
+            .take_while(|block| block.part == part);
+        for (place, block) in places.iter_mut().zip(own) {
+            *place = block.sample(component, self.column, self.row);
+            num_places += 1;
         }
+        let places = &places[..num_places];
+        let step = mcus.blocks[first].across * SIDE;
+        let start = coded.blocks[first].start;
+        let length = coded.blocks[first].end - start;
+
+        let mut prediction = self.predictions[part];
+        for (mcu, records) in records.chunks_exact(coded.length).enumerate() {
+            let own = records[start..].chunks_exact(length).zip(places);
+            for (turn, (record, place)) in own.enumerate() {
+                let &[difference, index, ref others @ ..] = record else {
+                    continue;
+                };
+                // Sums wrap at 16 bits, as the standard's do; only damage gets there.
+                prediction = prediction.wrapping_add(difference);
+                if number == 0 {
+                    output.ends.count(turn, index);
+                }
+                let samples = output
+                    .planes
+                    .get_mut(place + mcu * step..)
+                    .unwrap_or_default();
+                let lowest = steps.dequantise::<SIDE>(prediction, others);
+                write_samples::<SIDE>(&lowest, samples, component.stride);
+            }
+        }
+        self.predictions[part] = prediction;
     }
 }

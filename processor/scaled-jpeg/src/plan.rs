@@ -81,7 +81,7 @@ pub(crate) fn choose<'s, 'a>(
     for (wanted, component) in wanted.iter_mut().zip(&frame.components) {
         let (slots, last) = SLOTS[component.side];
         for index in 1..=last {
-            if slots[index as usize] < 16 {
+            if usize::from(slots[index as usize]) < component.side * component.side {
                 *wanted |= 1 << index;
             }
         }

@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use crate::huffman::{AcTable, StartTable};
 use crate::lanes::{LANES, Lane};
 use crate::markers::{end_of_scan, has_end_marker};
-use crate::mcu::Mcus;
+use crate::mcu::{CodedMcu, Mcus};
 use crate::plan::{self, MAX_SCANS, PlannedScan};
 use crate::progressive::{self, Coefficients, ScanTables};
 use crate::quality;
@@ -70,27 +70,30 @@ impl Planes {
             }
             self.build_tables(file, frame, &scan)?;
             let mut tables = Vec::with_capacity(scan.parts.len());
+            let mut quantisation = Vec::with_capacity(scan.parts.len());
             for part in &scan.parts {
-                let quantisation = frame.components[part.component].quantisation;
                 tables.push(BlockTables {
                     start: &self.starts[part.component],
                     ac: &self.ac[part.ac],
-                    quantisation: file.quantisation(quantisation, &scan)?,
                 });
+                let number = frame.components[part.component].quantisation;
+                quantisation.push(file.quantisation(number, &scan)?);
             }
             if scan.parts[0].component == 0 {
-                luma_quality = quality::estimate(&tables[0].quantisation);
+                luma_quality = quality::estimate(&quantisation[0]);
             }
-            let mut output = Output {
-                planes: &mut self.samples[..num_samples],
-                ends: &mut ends,
-            };
+            let mcus = Mcus::of(frame, &scan.parts);
             let sequential = SequentialScan {
                 frame,
                 parts: &scan.parts,
-                tables: &tables,
-                mcus: &Mcus::of(frame, &scan.parts),
+                quantisation: &quantisation,
+                mcus: &mcus,
+                coded: &CodedMcu::of(frame, &scan.parts, &tables, &mcus),
                 restart_interval: file.tables.restart_interval.into(),
+            };
+            let mut output = Output {
+                planes: &mut self.samples[..num_samples],
+                ends: &mut ends,
             };
             end = baseline::decode_scan(
                 file.jpeg,

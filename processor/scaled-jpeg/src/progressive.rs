@@ -8,7 +8,7 @@ use crate::Error;
 use crate::bits::Entropy;
 use crate::frame::{Component, Frame};
 use crate::huffman::{AcTable, Code, extend};
-use crate::idct::{SLOTS, write_samples};
+use crate::idct::{Steps, write_samples};
 use crate::mcu::{McuBlock, Mcus};
 use crate::plan::PlannedScan;
 use crate::progressive_ac;
@@ -153,21 +153,15 @@ fn transform_blocks<const SIDE: usize>(
     quantisation: &Quantisation,
     samples: &mut [u8],
 ) {
-    let (slots, last) = SLOTS[SIDE];
-    let mut steps = [0; 16];
-    for index in 0..=last as usize {
-        if let Some(step) = steps.get_mut(usize::from(slots[index])) {
-            *step = i32::from(quantisation[index]);
-        }
-    }
+    let steps = Steps::new::<SIDE>(quantisation);
     for y in 0..component.padded_high {
         let start = component.coefficients(0, y);
         let row = &coefficients[start..start + component.padded_wide * SIDE * SIDE];
         for (x, block) in row.chunks_exact(SIDE * SIDE).enumerate() {
-            let mut lowest = [0; 17];
-            for ((to, &coefficient), &step) in lowest.iter_mut().zip(block).zip(&steps) {
-                *to = i32::from(coefficient) * step;
-            }
+            let [dc, others @ ..] = block else {
+                continue;
+            };
+            let lowest = steps.dequantise::<SIDE>(*dc, others);
             let at = component.sample(x, y);
             write_samples::<SIDE>(&lowest, &mut samples[at..], component.stride);
         }

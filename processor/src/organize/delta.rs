@@ -377,3 +377,6 @@ async fn open_or_create<E: std::fmt::Display>(
 pub(super) fn table_store(table: &DeltaTable) -> Arc<dyn object_store::ObjectStore> {
     table.object_store()
 }
+
+#[cfg(test)]
+mod tests;

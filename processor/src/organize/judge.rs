@@ -97,3 +97,107 @@ fn describe(twin: &Twin) -> String {
         _ => format!("the same file as {}", twin.id),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::events::{CaptureReceived, Photo, Scores};
+
+    fn photo(seed: u8, phash: u64, policy: Policy) -> PhotoPrepared {
+        let mut pdq = vec![0; 32];
+        pdq[..8].copy_from_slice(&phash.to_be_bytes());
+        PhotoPrepared {
+            capture: Some(CaptureReceived {
+                sha256: vec![seed; 32],
+                label: "cat".into(),
+                policy: Some(policy),
+                ..CaptureReceived::default()
+            }),
+            result: Some(Prepared::Photo(Photo {
+                phash,
+                pdq,
+                pdq_quality: 100,
+                pixel_sha256: vec![seed ^ 0xff; 32],
+                scores: Some(Scores {
+                    dark: 1.0,
+                    light: 1.0,
+                    blurry: 1.0,
+                    low_information: 1.0,
+                    odd_aspect_ratio: 1.0,
+                    odd_size: 1.0,
+                    grayscale: 1.0,
+                }),
+                ..Photo::default()
+            })),
+            pipeline_version: String::new(),
+        }
+    }
+
+    fn policy() -> Policy {
+        Policy { max_phash_distance: 4, max_pdq_distance: 10, ..Policy::default() }
+    }
+
+    fn index_with(id: CaptureId, prepared: &PhotoPrepared) -> Index {
+        let mut index = Index::default();
+        if let (Some(Prepared::Photo(photo)), Some(capture)) = (&prepared.result, &prepared.capture) {
+            let sha256 = capture.sha256.as_slice().try_into().unwrap();
+            index.add_photo(id, id, &Fingerprints::of(sha256, photo).unwrap());
+        }
+        index
+    }
+
+    fn reason_of(verdict: &Verdict) -> Option<(Status, Reason)> {
+        match verdict {
+            Verdict::Accepted { .. } => None,
+            Verdict::Declined { status, reason, .. } => Some((*status, *reason)),
+        }
+    }
+
+    #[test]
+    fn the_first_photo_founds_its_group_and_the_split_is_that_of_the_group() {
+        let id = CaptureId::new();
+        let verdict = judge(id, &photo(1, 0, policy()), &Index::default());
+        assert_eq!(verdict, Verdict::Accepted { group: id, split: Split::of_group(id) });
+    }
+
+    #[test]
+    fn a_near_duplicate_is_dropped_or_joins_the_group_as_the_policy_says() {
+        let first = CaptureId::new();
+        let index = index_with(first, &photo(1, 0, policy()));
+        let dropped = judge(CaptureId::new(), &photo(2, 0b11, policy()), &index);
+        assert_eq!(reason_of(&dropped), Some((Status::Duplicate, Reason::NearDuplicate)));
+        assert!(matches!(dropped, Verdict::Declined { twin: Some(twin), .. } if twin.id == first));
+        let group = Policy { near_duplicates: NearDuplicates::Group.into(), ..policy() };
+        let grouped = judge(CaptureId::new(), &photo(2, 0b11, group), &index);
+        assert_eq!(grouped, Verdict::Accepted { group: first, split: Split::of_group(first) });
+        // The same file adds nothing to a group.
+        let copy = judge(CaptureId::new(), &photo(1, 0, group), &index);
+        assert_eq!(reason_of(&copy), Some((Status::Duplicate, Reason::ExactDuplicate)));
+    }
+
+    #[test]
+    fn a_poor_photo_waits_or_goes_or_stays_as_the_policy_says() {
+        let poor = |policy| {
+            let mut prepared = photo(1, 0, policy);
+            if let Some(Prepared::Photo(photo)) = &mut prepared.result {
+                photo.scores.as_mut().unwrap().dark = 0.0;
+            }
+            reason_of(&judge(CaptureId::new(), &prepared, &Index::default()))
+        };
+        assert_eq!(poor(policy()), Some((Status::Review, Reason::Dark)));
+        assert_eq!(poor(Policy { quality: Quality::Reject.into(), ..policy() }), Some((Status::Rejected, Reason::Dark)));
+        assert_eq!(poor(Policy { quality: Quality::Keep.into(), ..policy() }), None);
+    }
+
+    #[test]
+    fn an_unknown_label_waits_for_a_person_and_a_damaged_file_is_rejected_first() {
+        let mut prepared = photo(1, 0, policy());
+        prepared.capture.as_mut().unwrap().unknown_label = true;
+        let verdict = judge(CaptureId::new(), &prepared, &Index::default());
+        assert_eq!(reason_of(&verdict), Some((Status::Review, Reason::UnknownLabel)));
+        let reason = Reason::Truncated.to_string();
+        prepared.result = Some(Prepared::Rejection(Rejection { reason, detail: "at byte 7".into(), original: None }));
+        let verdict = judge(CaptureId::new(), &prepared, &Index::default());
+        assert_eq!(reason_of(&verdict), Some((Status::Rejected, Reason::Truncated)));
+    }
+}

@@ -14,11 +14,11 @@ pub fn verdict_line(capture: &Capture) -> String {
     if let Some(twin) = capture.twin_id {
         line += &format!(" of {twin}");
     }
-    if let Some(distances) = distances(capture) {
-        line += &format!(" ({distances})");
-    }
-    if let Some(detail) = &capture.detail {
-        line += &format!(": {detail}");
+    match (distances(capture), &capture.detail) {
+        // The detail says the same, with the twin's id.
+        (Some(distances), _) => line += &format!(": {distances}"),
+        (None, Some(detail)) => line += &format!(": {detail}"),
+        (None, None) => {}
     }
     if let Some(reason) = capture.reason {
         line += &format!(". {}", advice(reason));
@@ -71,10 +71,10 @@ pub fn verdict_table(capture: &Capture) -> Table {
 fn distances(capture: &Capture) -> Option<String> {
     let phash = capture
         .phash_distance
-        .map(|bits| format!("phash {bits} of 64 bits"));
+        .map(|bits| format!("{bits} of 64 bits of phash differ"));
     let pdq = capture
         .pdq_distance
-        .map(|bits| format!("pdq {bits} of 256 bits"));
+        .map(|bits| format!("{bits} of 256 bits of pdq differ"));
     let known: Vec<String> = phash.into_iter().chain(pdq).collect();
     (!known.is_empty()).then(|| known.join(", "))
 }
@@ -106,7 +106,8 @@ mod tests {
             decided_at: None,
         };
         let line = verdict_line(&capture);
-        let start = format!("duplicate, near_duplicate of {twin} (phash 2 of 64 bits, pdq 14 of ");
+        let start =
+            format!("duplicate, near_duplicate of {twin} : 2 of 64 bits of phash differ, 14 of ");
         assert!(line.starts_with(&start), "{line}");
         let table = verdict_table(&capture).plain();
         assert!(

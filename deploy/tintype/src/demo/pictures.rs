@@ -87,7 +87,7 @@ impl Set {
     fn copy(self, class: usize, n: u32) -> anyhow::Result<Picture> {
         let photo = self.draw(class, n);
         let (what, bytes) = match n {
-            0 => ("copy", jpeg(&photo, 90)?),
+            0 => ("copy-of", jpeg(&photo, 90)?),
             1 => ("saved-again", jpeg(&photo, 50)?),
             _ => {
                 let (width, height) = (photo.width() / 2, photo.height() / 2);
@@ -95,7 +95,7 @@ impl Set {
                 ("half-size", jpeg(&half, 90)?)
             }
         };
-        Ok(picture(class, &format!("{:02}-{what}.jpg", n + 1), bytes))
+        Ok(picture(class, &format!("{what}-{:02}.jpg", n + 1), bytes))
     }
 
     fn poor(self, class: usize, n: u32) -> anyhow::Result<Picture> {
@@ -172,9 +172,9 @@ mod tests {
         assert_eq!(by_label.len(), 4);
         assert_eq!(set.len(), 4 * (12 + 3 + 2) + 2);
         let bytes = |name: &str| &set.iter().find(|p| p.name == name).unwrap().bytes;
-        assert_eq!(bytes("ball-01.jpg"), bytes("ball-01-copy.jpg"));
-        assert_ne!(bytes("ball-02.jpg"), bytes("ball-02-saved-again.jpg"));
-        let half = image_size(bytes("ball-03-half-size.jpg"));
+        assert_eq!(bytes("ball-01.jpg"), bytes("ball-copy-of-01.jpg"));
+        assert_ne!(bytes("ball-02.jpg"), bytes("ball-saved-again-02.jpg"));
+        let half = image_size(bytes("ball-half-size-03.jpg"));
         let whole = image_size(bytes("ball-03.jpg"));
         assert_eq!((half.0 * 2, half.1 * 2), whole);
         assert!(bytes("flower-list.jpg").is_ascii());

@@ -135,11 +135,13 @@ fn example(line: &Line, names: &BTreeMap<CaptureId, String>) -> String {
         let name = names.get(&twin).cloned();
         text += &format!(" of {}", name.unwrap_or_else(|| twin.to_string()));
     }
-    if let (Some(phash), Some(pdq)) = (line.phash_distance, line.pdq_distance) {
-        text += &format!(" ({phash} of 64 bits of phash differ, {pdq} of 256 of pdq)");
-    }
-    if let Some(detail) = &line.detail {
-        text += &format!(": {detail}");
+    match (line.phash_distance, line.pdq_distance, &line.detail) {
+        // The detail says the same, with the twin's id.
+        (Some(phash), Some(pdq), _) => {
+            text += &format!(": {phash} of 64 bits of phash differ, {pdq} of 256 of pdq");
+        }
+        (_, _, Some(detail)) => text += &format!(": {detail}"),
+        _ => {}
     }
     printable(&text).into_owned()
 }

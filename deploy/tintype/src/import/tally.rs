@@ -24,18 +24,33 @@ impl Verdict {
             Self::Judged(status, None) => Column::figures(status.as_str()),
             Self::Judged(status, Some(reason)) => {
                 let mut column = Column::figures(status.as_str());
-                // `near_duplicate` under `duplicate` says it twice; and a name of three
-                // words would make a column wider than its figures.
+                // `near_duplicate` under `duplicate` says it twice.
                 let name = reason.as_str();
                 let name = name.strip_suffix("_duplicate").unwrap_or(name);
-                for word in name.split('_') {
-                    column = column.line(word);
+                for line in lines(name) {
+                    column = column.line(&line);
                 }
                 column
             }
             Self::Failed => Column::figures("not sent"),
         }
     }
+}
+
+/// The words of a name, on lines no wider than a status and a little.
+fn lines(name: &str) -> Vec<String> {
+    const WIDTH: usize = 12;
+    let mut lines: Vec<String> = Vec::new();
+    for word in name.split('_') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
 }
 
 /// Labels that the table lists; those that follow are added up. More scroll the
@@ -189,6 +204,13 @@ cat               12                     1                     1   14
 茶杯               1          1                                     2
 all               13          1          1         1           1   17";
         assert_eq!(tally().table().plain(), expected);
+    }
+
+    #[test]
+    fn headings_are_broken_between_words_where_they_are_long() {
+        assert_eq!(lines("not_an_image"), ["not an image"]);
+        assert_eq!(lines("too_many_pixels"), ["too many", "pixels"]);
+        assert_eq!(lines("unsupported_format"), ["unsupported", "format"]);
     }
 
     #[test]

@@ -10,6 +10,11 @@ use std::time::UNIX_EPOCH;
 use schemas::{InvalidLabel, Label, Sha256};
 use serde::Serialize;
 
+/// Entries of a folder that are read at once, to go through them by name. Larger
+/// holds more of a huge folder in memory; smaller leaves ordinary ones unsorted, and
+/// with them which of two copies comes first.
+const SORTED_AT_ONCE: usize = 4096;
+
 /// How deep folders may be nested. Deeper uses up open files; no camera does it.
 const MAX_DEPTH: usize = 64;
 
@@ -78,7 +83,7 @@ pub struct Walk {
     root: PathBuf,
     dataset: String,
     unsorted: Label,
-    open: Vec<(PathBuf, ReadDir)>,
+    open: Vec<Folder>,
     ready: VecDeque<Step>,
     skipped: Skipped,
 }
@@ -90,7 +95,7 @@ impl Walk {
     /// `root` is no folder that can be read.
     pub fn begin(root: &Path, dataset: &str, unsorted: Label) -> std::io::Result<Self> {
         let root = fs::canonicalize(root)?;
-        let open = vec![(root.clone(), fs::read_dir(&root)?)];
+        let open = vec![Folder::open(&root)?];
         Ok(Self {
             root,
             dataset: dataset.into(),
@@ -127,8 +132,8 @@ impl Walk {
             let error = std::io::Error::other(format!("folders are nested over {MAX_DEPTH} deep"));
             return self.unreadable(path, error);
         }
-        match fs::read_dir(path) {
-            Ok(folder) => self.open.push((path.into(), folder)),
+        match Folder::open(path) {
+            Ok(folder) => self.open.push(folder),
             Err(error) => self.unreadable(path, error),
         }
     }
@@ -190,16 +195,60 @@ impl Iterator for Walk {
             if let Some(step) = self.ready.pop_front() {
                 return Some(step);
             }
-            match self.open.last_mut()?.1.next() {
+            match self.open.last_mut()?.next() {
                 None => drop(self.open.pop()),
                 Some(Ok(entry)) => self.enter(&entry),
                 Some(Err(error)) => {
                     // The rest of this folder is out of reach; say so, go on above.
-                    if let Some((folder, _)) = self.open.pop() {
-                        self.unreadable(&folder, error);
+                    if let Some(folder) = self.open.pop() {
+                        self.unreadable(&folder.path, error);
                     }
                 }
             }
+        }
+    }
+}
+
+/// A folder that is being read, by name as far as memory allows.
+struct Folder {
+    path: PathBuf,
+    entries: ReadDir,
+    sorted: std::vec::IntoIter<DirEntry>,
+    failed: Option<std::io::Error>,
+}
+
+impl Folder {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        Ok(Self {
+            path: path.into(),
+            entries: fs::read_dir(path)?,
+            sorted: Vec::new().into_iter(),
+            failed: None,
+        })
+    }
+}
+
+impl Iterator for Folder {
+    type Item = std::io::Result<DirEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.sorted.len() == 0 && self.failed.is_none() {
+            let mut some = Vec::new();
+            for entry in self.entries.by_ref().take(SORTED_AT_ONCE) {
+                match entry {
+                    Ok(entry) => some.push(entry),
+                    Err(error) => {
+                        self.failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            some.sort_by_key(DirEntry::file_name);
+            self.sorted = some.into_iter();
+        }
+        match self.sorted.next() {
+            Some(entry) => Some(Ok(entry)),
+            None => self.failed.take().map(Err),
         }
     }
 }
@@ -286,6 +335,31 @@ mod tests {
                 special: 0
             }
         );
+    }
+
+    #[test]
+    fn files_come_by_name_and_none_is_lost_in_a_huge_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = |root: &Path| -> Vec<String> {
+            Walk::begin(root, "cats-abc234", label("unsorted"))
+                .unwrap()
+                .map(|step| match step {
+                    Step::File(found) => found.relative,
+                    Step::Unreadable { .. } => panic!(),
+                })
+                .collect()
+        };
+        for name in ["b/2", "a/10", "b/1", "a/9", "c"] {
+            put(dir.path(), name);
+        }
+        assert_eq!(names(dir.path()), ["a/10", "a/9", "b/1", "b/2", "c"]);
+        let huge = SORTED_AT_ONCE + 100;
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..huge {
+            fs::write(dir.path().join(n.to_string()), "").unwrap();
+        }
+        let found: std::collections::BTreeSet<String> = names(dir.path()).into_iter().collect();
+        assert_eq!(found.len(), huge);
     }
 
     #[cfg(unix)]

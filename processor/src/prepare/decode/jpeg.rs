@@ -52,7 +52,7 @@ pub(super) fn decode(
     _target_short_side: u32,
     deadline: Deadline,
 ) -> Result<Pixels, Refusal> {
-    if !frame.is_progressive && !frame.is_interleaved && frame.sampling.iter().any(|s| s.1 > 1) {
+    if !frame.is_progressive && !frame.is_interleaved {
         return separate::decode(&bytes[..frame.end], deadline);
     }
     // Nothing behind the picture's end is any of the decoder's business. And where the

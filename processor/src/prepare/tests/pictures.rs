@@ -14,14 +14,11 @@ pub fn scene(width: u32, height: u32) -> Pixels {
         let (x, y) = (i as u32 % width, i as u32 / width);
         let right = x * 255 / width;
         let down = y * 255 / height;
-        let check = (x * 16 / width + y * 16 / height) % 2 * 60;
-        let corner = u32::from(x < width / 3 && y < height / 3) * 120;
-        *pixel = [
-            right.saturating_sub(check) + corner / 2,
-            (255 - down).saturating_sub(corner),
-            (right + down) / 3 + check,
-        ]
-        .map(|v| v.min(255) as u8);
+        let check = (x * 16 / width + y * 16 / height) % 2 * 40;
+        let corner = u32::from(x < width / 3 && y < height / 3) * 60;
+        // The edges are of brightness, which JPEG keeps, and the shades of colour.
+        *pixel = [right / 2, 128 - down / 2, (right + down) / 4]
+            .map(|v| (v + check + corner).min(255) as u8);
     }
     pixels
 }

@@ -1,6 +1,6 @@
-//! Baseline JPEGs with each channel in a scan of its own, and channels of different
-//! heights: `zune-jpeg` 0.5 puts the rows of these in the wrong places without noticing,
-//! so they go to another decoder. Some encoders write them to save a few bytes.
+//! Baseline JPEGs with each channel in a scan of its own, as some encoders write them
+//! to save a few bytes. `zune-jpeg` 0.5 puts parts of such pictures in the wrong place
+//! without noticing, so they go to another decoder.
 
 use jpeg_decoder::{Decoder, PixelFormat};
 

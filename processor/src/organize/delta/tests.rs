@@ -1,0 +1,99 @@
+//! The commit protocol on a real folder, cut where a crash would cut it.
+
+use std::sync::Arc;
+
+use object_store::local::LocalFileSystem;
+use schemas::events::CaptureReceived;
+use schemas::{CaptureId, Reason, Status};
+use url::Url;
+
+use super::super::batch::DeclinedRow;
+use super::super::shard;
+use super::*;
+
+fn root(folder: &std::path::Path) -> ObjectRoot {
+    ObjectRoot::new(Arc::new(LocalFileSystem::new()), Url::from_directory_path(folder).unwrap())
+}
+
+fn declined(dataset: &DatasetId, offset: i64) -> ShardFile {
+    let id = CaptureId::new();
+    let capture = CaptureReceived {
+        capture_id: id.to_string(),
+        label: "a".into(),
+        sha256: vec![0; 32],
+        ..CaptureReceived::default()
+    };
+    let (status, reason) = (Status::Rejected, Reason::Truncated);
+    let row = DeclinedRow { id, capture, original: None, status, reason, detail: "cut".into(), twin: None, offset };
+    shard::rejections(dataset, 0, vec![row]).unwrap()
+}
+
+fn num_files(table: &DeltaTable) -> usize {
+    table.get_file_uris().unwrap().count()
+}
+
+#[tokio::test]
+async fn a_commit_moves_the_position_of_both_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut tables = Tables::open(&root, &dataset, 0).await.unwrap();
+    assert_eq!(tables.position(), -1);
+    let version = tables.commit((0, 4), None, Some(declined(&dataset, 4))).await.unwrap();
+    assert_eq!((version, tables.position()), (1, 4));
+    let again = Tables::open(&root, &dataset, 0).await.unwrap();
+    assert_eq!((again.position(), num_files(again.rejections())), (4, 1));
+    // Another partition's progress is its own.
+    assert_eq!(Tables::open(&root, &dataset, 1).await.unwrap().position(), -1);
+}
+
+#[tokio::test]
+async fn a_crash_between_the_two_commits_is_finished_on_the_next_open_and_only_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut tables = Tables::open(&root, &dataset, 0).await.unwrap();
+    let table = ObjectKey::RejectionsTable { dataset: dataset.clone() };
+    let file = tables.write_file(&table, (0, 0), declined(&dataset, 0)).await.unwrap();
+    tables.commit_photos(0, Vec::new(), &CommitEntry { rejections: Some(file) }).await.unwrap();
+    assert_eq!(num_files(tables.rejections()), 0);
+    drop(tables);
+    for _ in 0..2 {
+        let tables = Tables::open(&root, &dataset, 0).await.unwrap();
+        assert_eq!((tables.position(), num_files(tables.rejections())), (0, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_was_overtaken_cannot_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut paused = Tables::open(&root, &dataset, 0).await.unwrap();
+    let mut owner = Tables::open(&root, &dataset, 0).await.unwrap();
+    owner.commit((0, 7), None, Some(declined(&dataset, 7))).await.unwrap();
+    let refused = paused.commit((0, 3), None, Some(declined(&dataset, 3))).await;
+    assert!(matches!(refused, Err(ProcessorError::Fenced { .. })), "{:?}", refused.err());
+    let tables = Tables::open(&root, &dataset, 0).await.unwrap();
+    assert_eq!((tables.position(), num_files(tables.rejections())), (7, 1));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_found_and_not_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut unaware = Tables::open(&root, &dataset, 0).await.unwrap();
+    let mut arrived = Tables::open(&root, &dataset, 0).await.unwrap();
+    let version = arrived.commit((0, 2), None, Some(declined(&dataset, 2))).await.unwrap();
+    assert_eq!(unaware.commit((0, 2), None, Some(declined(&dataset, 2))).await.unwrap(), version);
+    let tables = Tables::open(&root, &dataset, 0).await.unwrap();
+    assert_eq!((tables.position(), tables.version(), num_files(tables.rejections())), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn a_commit_by_somebody_else_in_between_does_not_stop_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut tables = Tables::open(&root, &dataset, 0).await.unwrap();
+    let mut other = Tables::open(&root, &dataset, 1).await.unwrap();
+    other.commit((0, 9), None, Some(declined(&dataset, 9))).await.unwrap();
+    assert_eq!(tables.commit((0, 3), None, Some(declined(&dataset, 3))).await.unwrap(), 2);
+    assert_eq!(num_files(Tables::open(&root, &dataset, 0).await.unwrap().rejections()), 2);
+}
