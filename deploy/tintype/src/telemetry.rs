@@ -13,13 +13,17 @@ const BUCKETS: &[f64] =
 /// The crates that are ours; what the others say is left out unless it is an error.
 const OURS: [&str; 4] = ["tintype", "catalog", "ingest", "processor"];
 
+/// What libraries say. Off are those that log as errors what the caller handles and tells
+/// in words of our own: a table that is not there yet, a topic that is, a broker away.
+const LIBRARIES: &str = "error,librdkafka=off,rdkafka=off,deltalake_core=off,tansu_broker=off,tansu_storage=off,tansu_service=off";
+
 /// Logs go to standard error. `level` is a level for our own crates, such as `info`, or a
 /// whole filter in `RUST_LOG`'s language.
 pub fn init_logs(level: &str, json: bool) {
     let directives = if level.contains(['=', ',']) {
         level.to_owned()
     } else {
-        OURS.iter().fold("error,librdkafka=off,deltalake_core=off".to_owned(), |all, ours| format!("{all},{ours}={level}"))
+        OURS.iter().fold(LIBRARIES.to_owned(), |all, ours| format!("{all},{ours}={level}"))
     };
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("error"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr)

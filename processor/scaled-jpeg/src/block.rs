@@ -43,13 +43,14 @@ const DONE: u32 = 64;
 
 /// Decodes a block at each of `positions`, and moves these behind it. The results
 /// are the blocks' DC differences and indices; their other coefficients go into
-/// `records`.
+/// the records that start at `at`.
 #[inline(always)]
 pub(crate) fn decode_blocks<const N: usize, const SIDE: usize>(
     data: [&Data; N],
     positions: &mut [usize; N],
     tables: &BlockTables,
-    records: &mut [&mut Record; N],
+    records: &mut [Vec<i16>; N],
+    at: usize,
 ) -> ([i32; N], [u32; N]) {
     let starts = tables.start.starts();
     let mut differences = [0; N];
@@ -72,7 +73,7 @@ pub(crate) fn decode_blocks<const N: usize, const SIDE: usize>(
         }
     }
     if SIDE > 1 {
-        lanes.read_lowest::<SIDE>(tables.ac, records);
+        lanes.read_lowest::<SIDE>(tables.ac, records, at);
     }
     lanes.skip_rest(tables.ac);
     (differences, lanes.counts.map(|count| count >> 8))
@@ -106,7 +107,12 @@ impl<const N: usize> Lanes<'_, N> {
 
     /// Decodes the coefficients up to the last that is wanted.
     #[inline(always)]
-    fn read_lowest<const SIDE: usize>(&mut self, ac: &AcTable, records: &mut [&mut Record; N]) {
+    fn read_lowest<const SIDE: usize>(
+        &mut self,
+        ac: &AcTable,
+        records: &mut [Vec<i16>; N],
+        at: usize,
+    ) {
         let (slots, last) = SLOTS[SIDE];
         let values = ac.values();
         while let Some(mut registers) = self.load(last + 1) {
@@ -130,7 +136,7 @@ impl<const N: usize> Lanes<'_, N> {
                     self.counts[i] += entry & 0xffff;
                     // Each is stored once; what waits has a value of zero.
                     let zigzag = (self.counts[i] >> 8).wrapping_sub(1) & 63;
-                    let slot = 1 + usize::from(slots[zigzag as usize]);
+                    let slot = at + 1 + usize::from(slots[zigzag as usize]);
                     if let Some(to) = records[i].get_mut(slot) {
                         *to |= (entry >> 16) as i16;
                     }

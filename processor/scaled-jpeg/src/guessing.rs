@@ -23,6 +23,11 @@ const MOST_BYTES: usize = 32 * 1024;
 /// times what is usual. Flat areas, where all codes are alike, can take longer.
 const MAX_MCUS_OUT_OF_STEP: usize = 1000;
 
+/// How often the guess where a stretch starts may lead to bits that are no code,
+/// each time a byte further on. Without a limit, data made for it could fail at
+/// every byte, and take seconds.
+const MAX_GUESSES: usize = 32;
+
 /// How often stretches may fail to fall into step before guessing is given up:
 /// some scans have one table for all components, and never do.
 const MAX_FAILURES: usize = 8;
@@ -40,6 +45,7 @@ struct Stretch {
     last: Option<usize>,
     /// The next MCU start of this stretch, and of the following one, to compare.
     compared: (usize, usize),
+    num_guesses: usize,
     state: State,
 }
 
@@ -155,15 +161,21 @@ impl Group<'_> {
                 return num_joined;
             }
             if let Some((number, stop)) = self.decode_chunk(num_joined) {
-                // The first stretch is no guess: its data ends or is damaged.
+                let stretch = &mut self.stretches[number];
                 if stop == Stop::EndOfData || number == 0 {
-                    self.stretches[number].state = State::Stopped(stop);
+                    // The first stretch is no guess: its data is damaged.
+                    stretch.state = State::Stopped(stop);
                     num_joined = number + 1;
+                } else if stretch.num_guesses == MAX_GUESSES {
+                    *self.num_failures += 1;
+                    num_joined = number;
                 } else {
+                    let num_guesses = stretch.num_guesses + 1;
+                    stretch.clear();
+                    stretch.num_guesses = num_guesses;
+                    self.stretches[number - 1].compared.1 = 0;
                     let position = self.lanes[number].position + 8;
                     self.lanes[number].go_to(self.jpeg, position);
-                    self.stretches[number].clear();
-                    self.stretches[number - 1].compared.1 = 0;
                 }
             }
             for number in 0..num_joined - 1 {
@@ -242,6 +254,7 @@ impl Stretch {
         self.first = 0;
         self.last = None;
         self.compared = (0, 0);
+        self.num_guesses = 0;
         self.state = State::Running;
     }
 }

@@ -7,12 +7,9 @@
 
 use crate::tables::Quantisation;
 
-/// The lowest frequencies of a block in columns of 1, 2 or 4, dequantised.
-pub(crate) type Lowest = [f32; 16];
-
-/// By side of the output block: where in [`Lowest`] the coefficient at each
-/// zigzag index goes, `side * side` for those that are not wanted; and the last
-/// index that is wanted.
+/// By side of the output block: where among the lowest frequencies, in
+/// columns, the coefficient at each zigzag index is kept, `side * side` for those
+/// that are not; and the last index that is kept.
 pub(crate) const SLOTS: [(&[u8; 64], u32); 5] = [
     (&slots(0), 0),
     (&slots(1), 0),
@@ -21,31 +18,19 @@ pub(crate) const SLOTS: [(&[u8; 64], u32); 5] = [
     (&slots(4), 24),
 ];
 
-/// By entry of [`Lowest`]: what the coefficient is to be multiplied by.
-pub(crate) struct Steps([f32; 16]);
+/// What a component's kept coefficients are to be multiplied by.
+pub(crate) struct Steps([u16; 16]);
 
 impl Steps {
-    pub fn new<const SIDE: usize>(quantisation: &Quantisation) -> Self {
-        let mut steps = [0.0; 16];
-        let (slots, last) = SLOTS[SIDE];
+    pub fn new(side: usize, quantisation: &Quantisation) -> Self {
+        let mut steps = [0; 16];
+        let (slots, last) = SLOTS[side];
         for (&slot, &step) in slots.iter().zip(quantisation).take(last as usize + 1) {
             if let Some(to) = steps.get_mut(usize::from(slot)) {
-                *to = f32::from(step);
+                *to = step;
             }
         }
         Self(steps)
-    }
-
-    /// Dequantises a DC coefficient and those behind it in columns.
-    #[inline(always)]
-    pub fn dequantise<const SIDE: usize>(&self, dc: i16, others: &[i16]) -> Lowest {
-        let mut lowest = [0.0; 16];
-        lowest[0] = f32::from(dc) * self.0[0];
-        let dequantised = lowest.iter_mut().zip(&self.0).take(SIDE * SIDE).skip(1);
-        for ((to, step), &other) in dequantised.zip(others) {
-            *to = f32::from(other) * step;
-        }
-        lowest
     }
 }
 
@@ -90,24 +75,40 @@ const fn slots(side: u8) -> [u8; 64] {
     slots
 }
 
-/// The nearest sample to a level that is 0 for a medium grey.
+/// Writes the `SIDE` x `SIDE` samples of a block to `samples`, whose rows are
+/// `stride` apart. `others` are the kept coefficients behind `dc`.
 #[inline(always)]
-fn to_sample(level: f32) -> u8 {
-    // Added to this, a number up to 255 stands in the lowest bits as an integer:
-    // cheaper than a conversion that minds numbers too large.
-    const INTEGER: f32 = (3 << 22) as f32;
-    ((level + 128.0).clamp(0.0, 255.0) + INTEGER).to_bits() as u8
+pub(crate) fn write_samples<const SIDE: usize>(
+    dc: i16,
+    others: &[i16],
+    steps: &Steps,
+    samples: &mut [u8],
+    stride: usize,
+) {
+    if SIDE == 1 {
+        if let Some(sample) = samples.first_mut() {
+            *sample = mean(dc, steps);
+        }
+        return;
+    }
+    let mut lowest = [0.0; 16];
+    lowest[0] = f32::from(dc) * f32::from(steps.0[0]);
+    #[expect(clippy::needless_range_loop, reason = "iterators are not vectorised")]
+    for slot in 1..SIDE * SIDE {
+        let other = others.get(slot - 1).copied().unwrap_or_default();
+        lowest[slot] = f32::from(other) * f32::from(steps.0[slot]);
+    }
+    match SIDE {
+        2 => write_rows(two_by_two(&lowest), samples, stride),
+        _ => write_rows(four_by_four(&lowest), samples, stride),
+    }
 }
 
-/// Writes the `SIDE` x `SIDE` samples of a block to `samples`, whose rows are
-/// `stride` apart.
+/// The mean of a block; a half is rounded up, as libjpeg does.
 #[inline(always)]
-pub(crate) fn write_samples<const SIDE: usize>(lowest: &Lowest, samples: &mut [u8], stride: usize) {
-    match SIDE {
-        1 => write_rows([[one_sample(lowest[0])]], samples, stride),
-        2 => write_rows(two_by_two(lowest), samples, stride),
-        _ => write_rows(four_by_four(lowest), samples, stride),
-    }
+pub(crate) fn mean(dc: i16, steps: &Steps) -> u8 {
+    let level = (i32::from(dc) * i32::from(steps.0[0]) + 4) >> 3;
+    (level + 128).clamp(0, 255) as u8
 }
 
 #[inline(always)]
@@ -119,16 +120,18 @@ fn write_rows<const N: usize>(rows: [[u8; N]; N], samples: &mut [u8], stride: us
     }
 }
 
-/// The sample of a block from its dequantised DC coefficient: a half is rounded
-/// up, as libjpeg does.
+/// The nearest sample to a level that is 0 for a medium grey.
 #[inline(always)]
-fn one_sample(dc: f32) -> u8 {
-    to_sample(((dc + 4.0) / 8.0).floor())
+fn to_sample(level: f32) -> u8 {
+    // Added to this, a number up to 255 stands in the lowest bits as an integer:
+    // cheaper than a conversion that minds numbers too large.
+    const INTEGER: f32 = (3 << 22) as f32;
+    ((level + 128.0).clamp(0.0, 255.0) + INTEGER).to_bits() as u8
 }
 
 #[inline(always)]
-fn two_by_two(lowest: &Lowest) -> [[u8; 2]; 2] {
-    let [mean, down, across, both] = [0, 1, 2, 3].map(|slot| lowest[slot] / 8.0);
+fn two_by_two(lowest: &[f32; 16]) -> [[u8; 2]; 2] {
+    let [mean, down, across, both, ..] = lowest.map(|coefficient| coefficient / 8.0);
     let (left, right) = (mean + across, mean - across);
     let (down_left, down_right) = (down + both, down - both);
     [
@@ -160,13 +163,24 @@ fn four_points([f0, f1, f2, f3]: [Four; 4]) -> [Four; 4] {
 }
 
 #[inline(always)]
-fn four_by_four(lowest: &Lowest) -> [[u8; 4]; 4] {
-    let column = |x: usize| [0, 1, 2, 3].map(|y| lowest[x * 4 + y]);
+fn four_by_four(lowest: &[f32; 16]) -> [[u8; 4]; 4] {
+    let (columns, _) = lowest.as_chunks::<4>();
     // Along the rows, four of them side by side, then down the columns.
-    let across = four_points([column(0), column(1), column(2), column(3)]);
-    let row = |y: usize| [0, 1, 2, 3].map(|x: usize| across[x][y]);
-    let points = four_points([row(0), row(1), row(2), row(3)]);
-    points.map(|row| row.map(|point| to_sample(point / 8.0)))
+    let across = four_points([columns[0], columns[1], columns[2], columns[3]]);
+    let mut rows = [[0.0; 4]; 4];
+    for y in 0..4 {
+        for x in 0..4 {
+            rows[y][x] = across[x][y];
+        }
+    }
+    let points = four_points(rows);
+    let mut samples = [[0; 4]; 4];
+    for y in 0..4 {
+        for x in 0..4 {
+            samples[y][x] = to_sample(points[y][x] / 8.0);
+        }
+    }
+    samples
 }
 
 #[cfg(test)]
@@ -181,7 +195,7 @@ mod tests {
     }
 
     /// The transform by its definition, in floating point.
-    fn by_definition(lowest: &Lowest, side: usize) -> Vec<f64> {
+    fn by_definition(lowest: &[i16; 16], side: usize) -> Vec<f64> {
         let mut samples = Vec::new();
         for y in 0..side {
             for x in 0..side {
@@ -205,40 +219,40 @@ mod tests {
         samples
     }
 
-    fn differs<const SIDE: usize>(lowest: &Lowest) -> f64 {
+    fn differs<const SIDE: usize>(lowest: &[i16; 16], steps: &Steps) -> f64 {
         let mut samples = [0; 16];
-        write_samples::<SIDE>(lowest, &mut samples, SIDE);
+        write_samples::<SIDE>(lowest[0], &lowest[1..], steps, &mut samples, SIDE);
         let exact = by_definition(lowest, SIDE);
         let pairs = exact.iter().zip(samples);
-        pairs
-            .map(|(exact, found)| (exact - f64::from(found)).abs())
-            .fold(0.0, f64::max)
+        let differences = pairs.map(|(exact, found)| (exact - f64::from(found)).abs());
+        differences.fold(0.0, f64::max)
     }
 
     #[test]
-    fn samples_are_within_rounding_of_the_definition() {
+    fn samples_are_the_nearest_to_the_definition() {
+        let steps = Steps([1; 16]);
         let mut seed = 1_u32;
         for _ in 0..20_000 {
-            let mut lowest = [0.0; 16];
+            let mut lowest = [0; 16];
             for entry in &mut lowest {
                 seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                *entry = ((seed >> 16) % 600) as f32 - 300.0;
+                *entry = (seed >> 16) as i16 % 300;
             }
-            assert!(differs::<1>(&lowest) <= 0.5 + 1e-9);
-            assert!(differs::<2>(&lowest) <= 0.5 + 1e-9);
-            assert!(differs::<4>(&lowest) <= 0.5 + 1e-4);
+            assert!(differs::<1>(&lowest, &steps) <= 0.5 + 1e-4);
+            assert!(differs::<2>(&lowest, &steps) <= 0.5 + 1e-4);
+            assert!(differs::<4>(&lowest, &steps) <= 0.5 + 1e-4);
         }
     }
 
     #[test]
     fn extreme_coefficients_are_limited() {
-        let steps = Steps::new::<4>(&[u16::MAX; 64]);
+        let steps = Steps([u16::MAX; 16]);
         for (dc, expected) in [(i16::MIN, 0), (i16::MAX, 255)] {
             let mut samples = [7; 16];
-            write_samples::<4>(&steps.dequantise::<4>(dc, &[0; 15]), &mut samples, 4);
+            write_samples::<4>(dc, &[0; 15], &steps, &mut samples, 4);
             assert_eq!(samples, [expected; 16]);
-            write_samples::<4>(&steps.dequantise::<4>(dc, &[dc; 15]), &mut samples, 4);
-            write_samples::<1>(&steps.dequantise::<1>(dc, &[]), &mut samples, 1);
+            write_samples::<4>(dc, &[dc; 15], &steps, &mut samples, 4);
+            write_samples::<1>(dc, &[], &steps, &mut samples, 1);
             assert_eq!(samples[0], expected);
         }
     }

@@ -4,7 +4,7 @@
 //! which place cannot go on, and why.
 
 use crate::Error;
-use crate::block::{NO_CODE, Record, decode_blocks};
+use crate::block::{NO_CODE, decode_blocks};
 use crate::mcu::CodedMcu;
 use crate::window::{Data, Window};
 
@@ -110,7 +110,10 @@ pub(crate) fn decode_chunk(
     macro_rules! decode_if_as_many {
         ($($n:literal)*) => {$(
             if let Ok(lanes) = <&mut [&mut Lane; $n]>::try_from(&mut *lanes) {
-                return decode_mcus(jpeg, mcu, lanes, num_mcus);
+                return match mcu.blocks.iter().all(|block| block.side == 1) {
+                    true => decode_mcus::<$n, true>(jpeg, mcu, lanes, num_mcus),
+                    false => decode_mcus::<$n, false>(jpeg, mcu, lanes, num_mcus),
+                };
             }
         )*};
     }
@@ -118,8 +121,10 @@ pub(crate) fn decode_chunk(
     unreachable!("there are one to six lanes")
 }
 
+/// `MEANS_ONLY`: no block has more than one sample. A function of its own for
+/// that is a twentieth faster.
 #[inline(never)]
-fn decode_mcus<const N: usize>(
+fn decode_mcus<const N: usize, const MEANS_ONLY: bool>(
     jpeg: &[u8],
     mcu: &CodedMcu,
     lanes: &mut [&mut Lane; N],
@@ -143,17 +148,18 @@ fn decode_mcus<const N: usize>(
         let mut failed = 0_u32;
         for block in &mcu.blocks {
             let at = number * mcu.length + block.start;
-            let own = records.each_mut();
-            let mut own: [&mut Record; N] = own.map(|all| all.get_mut(at..).unwrap_or_default());
             let (differences, indices) = match block.side {
-                1 => decode_blocks::<N, 1>(data, &mut positions, &block.tables, &mut own),
-                2 => decode_blocks::<N, 2>(data, &mut positions, &block.tables, &mut own),
-                _ => decode_blocks::<N, 4>(data, &mut positions, &block.tables, &mut own),
+                _ if MEANS_ONLY => {
+                    decode_blocks::<N, 1>(data, &mut positions, &block.tables, &mut records, at)
+                }
+                1 => decode_blocks::<N, 1>(data, &mut positions, &block.tables, &mut records, at),
+                2 => decode_blocks::<N, 2>(data, &mut positions, &block.tables, &mut records, at),
+                _ => decode_blocks::<N, 4>(data, &mut positions, &block.tables, &mut records, at),
             };
             for i in 0..N {
                 failed |= u32::from(indices[i] == NO_CODE) << i;
-                if let Some(head) = own[i].first_chunk_mut() {
-                    *head = [differences[i] as i16, indices[i] as i16];
+                if let Some(head) = records[i].get_mut(at..at + 2) {
+                    head.copy_from_slice(&[differences[i] as i16, indices[i] as i16]);
                 }
             }
         }

@@ -85,9 +85,8 @@ pub(crate) struct CodedBlock<'a> {
     pub tables: BlockTables<'a>,
     /// Samples along its side in the output.
     pub side: usize,
-    /// Where its record starts and ends among the MCU's.
+    /// Where its record starts among the MCU's.
     pub start: usize,
-    pub end: usize,
 }
 
 impl<'a> CodedMcu<'a> {
@@ -102,7 +101,6 @@ impl<'a> CodedMcu<'a> {
                 tables: tables[block.part],
                 side,
                 start,
-                end: length,
             }
         });
         let blocks = blocks.collect();

@@ -4,9 +4,9 @@
 //! counts of where the blocks' coefficients end.
 
 use crate::baseline::{Output, SequentialScan};
-use crate::block::Record;
+use crate::block::{Record, record_length};
 use crate::frame::MAX_BLOCKS_IN_MCU;
-use crate::idct::{Steps, write_samples};
+use crate::idct::{Steps, mean, write_samples};
 
 /// Where the next MCU goes.
 pub(crate) struct Placing<'a> {
@@ -73,7 +73,7 @@ impl<'a> Placing<'a> {
         } = self.scan;
         let number = parts[part].component;
         let component = &frame.components[number];
-        let steps = Steps::new::<SIDE>(&quantisation[part]);
+        let steps = Steps::new(SIDE, &quantisation[part]);
 
         // Its blocks stand together in the MCU; where their samples go.
         let Some(first) = mcus.blocks.iter().position(|block| block.part == part) else {
@@ -91,11 +91,27 @@ impl<'a> Placing<'a> {
         let places = &places[..num_places];
         let step = mcus.blocks[first].across * SIDE;
         let start = coded.blocks[first].start;
-        let length = coded.blocks[first].end - start;
 
         let mut prediction = self.predictions[part];
         for (mcu, records) in records.chunks_exact(coded.length).enumerate() {
-            let own = records[start..].chunks_exact(length).zip(places);
+            let own = &records[start..start + num_places * record_length(SIDE)];
+            if SIDE == 1 {
+                // Pairs, and one sample each: the slices below would cost more
+                // than what is done with them.
+                for (turn, (&[difference, index], place)) in
+                    own.as_chunks().0.iter().zip(places).enumerate()
+                {
+                    prediction = prediction.wrapping_add(difference);
+                    if number == 0 {
+                        output.ends.count(turn, index);
+                    }
+                    if let Some(sample) = output.planes.get_mut(place + mcu * step) {
+                        *sample = mean(prediction, &steps);
+                    }
+                }
+                continue;
+            }
+            let own = own.chunks_exact(record_length(SIDE)).zip(places);
             for (turn, (record, place)) in own.enumerate() {
                 let &[difference, index, ref others @ ..] = record else {
                     continue;
@@ -109,8 +125,7 @@ impl<'a> Placing<'a> {
                     .planes
                     .get_mut(place + mcu * step..)
                     .unwrap_or_default();
-                let lowest = steps.dequantise::<SIDE>(prediction, others);
-                write_samples::<SIDE>(&lowest, samples, component.stride);
+                write_samples::<SIDE>(prediction, others, &steps, samples, component.stride);
             }
         }
         self.predictions[part] = prediction;

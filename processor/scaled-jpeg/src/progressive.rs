@@ -153,7 +153,7 @@ fn transform_blocks<const SIDE: usize>(
     quantisation: &Quantisation,
     samples: &mut [u8],
 ) {
-    let steps = Steps::new::<SIDE>(quantisation);
+    let steps = Steps::new(SIDE, quantisation);
     for y in 0..component.padded_high {
         let start = component.coefficients(0, y);
         let row = &coefficients[start..start + component.padded_wide * SIDE * SIDE];
@@ -161,9 +161,8 @@ fn transform_blocks<const SIDE: usize>(
             let [dc, others @ ..] = block else {
                 continue;
             };
-            let lowest = steps.dequantise::<SIDE>(*dc, others);
-            let at = component.sample(x, y);
-            write_samples::<SIDE>(&lowest, &mut samples[at..], component.stride);
+            let samples = &mut samples[component.sample(x, y)..];
+            write_samples::<SIDE>(*dc, others, &steps, samples, component.stride);
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn decode(
 ) -> Result<Pixels, Refusal> {
     let pixels = match (header.format, &header.jpeg) {
         (Format::Jpeg, Some(frame)) => {
-            jpeg::decode(bytes, frame, limits.target_short_side, deadline)
+            jpeg::decode(bytes, header, frame, limits.target_short_side, deadline)
         }
         (Format::Png, _) => png::decode(bytes, header, deadline),
         _ => others::decode(bytes, header, deadline),

@@ -10,7 +10,7 @@ use super::exif::{self, Orientation};
 use super::{Limits, Refusal};
 
 mod jpeg;
-pub(super) use jpeg::JpegFrame;
+pub(super) use jpeg::{JpegFrame, without_stray_bytes};
 
 mod png;
 

@@ -1,7 +1,9 @@
 //! The whole of `prepare` on pictures made here: every format and kind of pixel, every
 //! damage, every limit. What real files do is tested in `tests/photos.rs`.
 
-mod pictures;
+pub mod pictures;
+
+pub mod formula;
 
 mod formats;
 

@@ -28,6 +28,9 @@ def picture(name, width, height):
     elif name == "night":
         v = ((x * 13 + y * 29) % 31) // 3
         r, g, b = v, v // 2, v + 2
+    elif name == "rings":
+        v = (x * x + 2 * y * y + x * y) // 397 % 211
+        r, g, b = v, 255 - v, v // 2 + 60
     return np.stack([r, g, b], axis=2).astype("uint8")
 
 
@@ -37,6 +40,7 @@ for name, width, height in [
     ("grain", 131, 97),
     ("night", 160, 240),
     ("checks", 64, 48),
+    ("rings", 250, 180),
 ]:
     pixels = picture(name, width, height)
     image = Image.fromarray(pixels)

@@ -2,6 +2,11 @@
 //! same client that a real Kafka gets. It runs on a runtime of its own, because its
 //! database calls block.
 //!
+//! Tansu's storage task ends for good when a request fails in a way that it did not expect
+//! (the disk fills up in the middle of a transaction) or when a client leaves before its
+//! answer. So a watch asks it every second whether it still answers, and builds it anew
+//! on the same database and port if it does not: clients only see a short absence.
+//!
 //! It must be started before the catalog is opened: both use SQLite, the process links
 //! one copy of it (libsql's), and libsql insists on configuring that copy first.
 
@@ -13,12 +18,14 @@ use anyhow::{Context as _, anyhow, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::types::RDKafkaErrorCode;
 use schemas::topics;
 use tansu_broker::broker::Broker;
 use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_storage::StorageContainer;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// Threads of the broker's runtime. One would let a slow write hold up every fetch; more
@@ -28,6 +35,12 @@ const THREADS: usize = 2;
 /// How long the broker may take to answer for the first time.
 const START_WITHIN: Duration = Duration::from_secs(20);
 
+/// How often the watch asks, how long it waits for the answer, and after how many missing
+/// ones the broker is built anew. Sooner would take a busy disk for a dead broker.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+const MISSING_ANSWERS: u32 = 2;
+
 /// Partitions of each topic. One process uses them all, so a few suffice to keep
 /// datasets apart; a dataset's partition never changes, so neither does this number.
 const PARTITIONS: [(&str, i32); 3] = [(topics::CAPTURES, 4), (topics::PREPARED, 4), (topics::OUTCOMES, 1)];
@@ -35,8 +48,8 @@ const PARTITIONS: [(&str, i32); 3] = [(topics::CAPTURES, 4), (topics::PREPARED, 
 /// A running broker; it ends when this is dropped.
 pub struct EmbeddedBroker {
     bootstrap_servers: String,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    stop: CancellationToken,
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl EmbeddedBroker {
@@ -46,15 +59,21 @@ impl EmbeddedBroker {
         let listener = Url::parse(&format!("tcp://127.0.0.1:{port}"))?;
         let storage = storage_url(database)?;
         let (ready, started) = oneshot::channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("broker".into())
-            .spawn(move || serve(listener, storage, ready, stopped))
-            .context("cannot start the embedded broker's thread")?;
+        let (restart, restarts) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let bootstrap_servers = format!("127.0.0.1:{port}");
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(work).context("cannot start the embedded broker's threads")
+        };
+        let serving = {
+            let stop = stop.clone();
+            spawn("broker", Box::new(move || serve(&listener, &storage, ready, restarts, stop)))?
+        };
+        let mut broker = Self { bootstrap_servers: bootstrap_servers.clone(), stop: stop.clone(), threads: vec![serving] };
         started.await.map_err(|_| anyhow!("the embedded broker ended at once"))??;
-        let broker =
-            Self { bootstrap_servers: format!("127.0.0.1:{port}"), stop: Some(stop), thread: Some(thread) };
         broker.make_topics().await?;
+        let watch = spawn("broker-watch", Box::new(move || watch(&bootstrap_servers, &restart, &stop)))?;
+        broker.threads.push(watch);
         Ok(broker)
     }
 
@@ -81,55 +100,94 @@ impl EmbeddedBroker {
 
 impl Drop for EmbeddedBroker {
     fn drop(&mut self) {
-        // A send that nobody receives means that it has ended by itself.
-        let _ = self.stop.take().map(|stop| stop.send(()));
-        if let Some(thread) = self.thread.take() {
+        self.stop.cancel();
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-fn serve(listener: Url, storage: Url, ready: oneshot::Sender<anyhow::Result<()>>, stop: oneshot::Receiver<()>) {
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("broker").enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                let _ = ready.send(Err(anyhow!(error).context("cannot start the embedded broker's runtime")));
-                return;
-            }
-        };
-    runtime.block_on(async move {
-        let built = Broker::<Controller<StorageContainer>, StorageContainer>::builder()
-            .node_id(1)
-            .cluster_id("tintype")
-            .incarnation_id(uuid::Uuid::now_v7())
-            .advertised_listener(listener.clone())
-            .listener(listener)
-            .storage(storage)
-            .silent(true)
-            .build()
-            .await;
-        let mut broker = match built {
-            Ok(broker) => broker,
-            Err(error) => {
-                let _ = ready.send(Err(anyhow!("the embedded broker cannot open its database: {error}")));
-                return;
-            }
-        };
-        if let Err(error) = broker.register().await {
-            let _ = ready.send(Err(anyhow!("the embedded broker cannot use its database: {error}")));
+fn serve(
+    listener: &Url,
+    storage: &Url,
+    ready: oneshot::Sender<anyhow::Result<()>>,
+    mut restarts: mpsc::Receiver<()>,
+    stop: CancellationToken,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("broker").enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(anyhow!(error).context("cannot start the embedded broker's runtime")));
             return;
         }
-        let _ = ready.send(Ok(()));
-        tokio::select! {
-            ended = broker.listen(tokio::time::Instant::now()) => {
-                tracing::error!(?ended, "the embedded broker ended");
+    };
+    runtime.block_on(async move {
+        // Somebody waits for the first build only; later ones go on trying.
+        let mut ready = Some(ready);
+        while !stop.is_cancelled() {
+            let broker = match build(listener, storage).await {
+                Ok(broker) => broker,
+                Err(error) => {
+                    if let Some(ready) = ready.take() {
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
+                    tracing::warn!(%error, "the embedded broker does not start; trying again");
+                    tokio::time::sleep(WATCH_EVERY).await;
+                    continue;
+                }
+            };
+            if let Some(ready) = ready.take() {
+                let _ = ready.send(Ok(()));
             }
-            _ = stop => {}
+            tokio::select! {
+                ended = broker.listen(tokio::time::Instant::now()) => tracing::warn!(?ended, "the embedded broker ended"),
+                Some(()) = restarts.recv() => tracing::warn!("the embedded broker does not answer; building it anew"),
+                () = stop.cancelled() => {}
+            }
         }
     });
     // What still runs is a request that nobody waits for; its transaction is whole or not there.
     runtime.shutdown_timeout(Duration::from_secs(1));
+}
+
+async fn build(listener: &Url, storage: &Url) -> anyhow::Result<Broker<Controller<StorageContainer>, StorageContainer>> {
+    let mut broker = Broker::<Controller<StorageContainer>, StorageContainer>::builder()
+        .node_id(1)
+        .cluster_id("tintype")
+        .incarnation_id(uuid::Uuid::now_v7())
+        .advertised_listener(listener.clone())
+        .listener(listener.clone())
+        .storage(storage.clone())
+        .silent(true)
+        .build()
+        .await
+        .map_err(|error| anyhow!("the embedded broker cannot open its database: {error}"))?;
+    broker.register().await.map_err(|error| anyhow!("the embedded broker cannot use its database: {error}"))?;
+    Ok(broker)
+}
+
+/// Asks the broker for its topics, which takes it through its database.
+fn watch(bootstrap_servers: &str, restart: &mpsc::Sender<()>, stop: &CancellationToken) {
+    let client: Result<BaseConsumer, _> = ClientConfig::new().set("bootstrap.servers", bootstrap_servers).create();
+    let client = match client {
+        Ok(client) => client,
+        Err(error) => return tracing::error!(%error, "the embedded broker cannot be watched"),
+    };
+    let mut missing = 0;
+    while !stop.is_cancelled() {
+        match client.fetch_metadata(Some(topics::CAPTURES), ANSWER_WITHIN) {
+            Ok(_) => missing = 0,
+            Err(_) => missing += 1,
+        }
+        if missing >= MISSING_ANSWERS && !stop.is_cancelled() {
+            missing = 0;
+            // Full means that the last order is not carried out yet.
+            let _ = restart.try_send(());
+        }
+        std::thread::sleep(WATCH_EVERY);
+    }
 }
 
 fn free_port() -> std::io::Result<u16> {

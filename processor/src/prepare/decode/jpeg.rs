@@ -1,6 +1,7 @@
 //! JPEG. One function in, one function out: what it costs and what it gives, so that
 //! a decoder that works at a fraction of the size can take over wherever it applies.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use zune_core::colorspace::ColorSpace;
@@ -9,10 +10,10 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
 use super::paced::PacedJpeg;
-use crate::prepare::header::JpegFrame;
+use crate::prepare::Refusal;
+use crate::prepare::header::{Header, JpegFrame, without_stray_bytes};
 use crate::prepare::limits::Deadline;
 use crate::prepare::pixels::Pixels;
-use crate::prepare::Refusal;
 
 mod separate;
 
@@ -48,12 +49,13 @@ pub(in crate::prepare) fn memory_bytes(frame: &JpegFrame, width: u32, height: u3
 /// Decodes the picture; whole, since this decoder knows no fractions.
 pub(super) fn decode(
     bytes: &[u8],
+    header: &Header<'_>,
     frame: &JpegFrame,
     _target_short_side: u32,
     deadline: Deadline,
 ) -> Result<Pixels, Refusal> {
     if !frame.is_progressive && !frame.is_interleaved {
-        return separate::decode(&bytes[..frame.end], deadline);
+        return separate::decode(&bytes[..frame.end], header, deadline);
     }
     // Nothing behind the picture's end is any of the decoder's business. And where the
     // end marker can be left away, running out of data is an error; with it, the
@@ -63,14 +65,15 @@ pub(super) fn decode(
     } else {
         frame.end
     };
-    let file = &bytes[..end];
-    let mut decoded = decode_whole(file, true, deadline);
+    let mut file = Cow::Borrowed(&bytes[..end]);
+    let mut decoded = decode_whole(&file, header, deadline);
     if let Err(DecodeErrors::FormatStatic(words)) = &decoded
         && words.contains("between headers")
     {
-        // Stray bytes between the headers harm nothing and some cameras write them,
-        // but the strict mode that finds damage in the picture finds these as well.
-        decoded = decode_whole(file, false, deadline);
+        // Some cameras leave stray bytes there. They harm nothing, but the decoder's
+        // strict mode, which finds damage in the picture, does not bear them.
+        file = Cow::Owned(without_stray_bytes(&file));
+        decoded = decode_whole(&file, header, deadline);
     }
     let (pixels, num_read) = decoded.map_err(refusal)?;
     let num_left = file.len() - num_read;
@@ -90,24 +93,26 @@ fn is_plain(frame: &JpegFrame) -> bool {
 /// Decodes, and says how many bytes the picture took.
 fn decode_whole(
     bytes: &[u8],
-    strict: bool,
+    header: &Header<'_>,
     deadline: Deadline,
 ) -> Result<(Pixels, usize), DecodeErrors> {
     // The size has been held to the limits already; JPEG's own is 65,535.
     let options = DecoderOptions::default()
         .set_max_width(usize::from(u16::MAX))
         .set_max_height(usize::from(u16::MAX))
-        .set_strict_mode(strict)
+        .set_strict_mode(true)
         .jpeg_set_max_scans(MAX_SCANS)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let num_read = Cell::new(0);
     let file = PacedJpeg::new(bytes, deadline, &num_read);
     let mut decoder = JpegDecoder::new_with_options(file, options);
     decoder.decode_headers()?;
-    let (width, height) = decoder
-        .dimensions()
-        .ok_or(DecodeErrors::FormatStatic("no size in the header"))?;
-    let mut pixels = Pixels::new(width as u32, height as u32);
+    let (width, height) = (header.width, header.height);
+    // The limits were checked on the size that our reader found.
+    if decoder.dimensions() != Some((width as usize, height as usize)) {
+        return Err(DecodeErrors::FormatStatic("the size stands there twice"));
+    }
+    let mut pixels = Pixels::new(width, height);
     decoder.decode_into(&mut pixels.rgb)?;
     Ok((pixels, num_read.get()))
 }

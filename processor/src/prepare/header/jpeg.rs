@@ -156,6 +156,23 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
     Ok(found)
 }
 
+/// The same file without what stands between its segments before the first scan.
+pub(in crate::prepare) fn without_stray_bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut clean = bytes[..bytes.len().min(2)].to_vec();
+    let mut at = 2;
+    while let Some((marker, after)) = next_marker(bytes, at) {
+        if marker == SOS {
+            clean.extend_from_slice(&bytes[after - 2..]);
+            break;
+        }
+        let length = be16(bytes, after).map_or(0, usize::from);
+        at = (after + length).min(bytes.len());
+        clean.extend_from_slice(&[0xff, marker]);
+        clean.extend_from_slice(&bytes[after..at]);
+    }
+    clean
+}
+
 /// The next marker at or after `from` and the offset behind it. Coded data, fill
 /// bytes and stray bytes between segments are passed over.
 fn next_marker(bytes: &[u8], from: usize) -> Option<(u8, usize)> {

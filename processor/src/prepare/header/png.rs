@@ -34,7 +34,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
             break;
         };
         match kind {
-            b"IHDR" => {
+            b"IHDR" if bits_per_row_pixel == 0 => {
                 let (Some(width), Some(height), Some([depth, colour])) =
                     (be32(content, 0), be32(content, 4), content.get(8..10))
                 else {

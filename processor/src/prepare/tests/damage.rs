@@ -134,3 +134,14 @@ fn rare_kinds_of_jpeg_are_unsupported_not_corrupt() {
         assert!(detail.contains(words), "{detail}");
     }
 }
+
+#[test]
+fn stray_bytes_between_the_headers_of_a_jpeg_do_no_harm_and_hide_none() {
+    let file = jpeg(&scene(160, 120));
+    let tables = file.windows(2).position(|two| two == [0xff, 0xc4]).unwrap();
+    let stray = [&file[..tables], b"some camera's idea", &file[tables..]].concat();
+    let photo = |file: &[u8]| prepare(file, &Limits::default()).unwrap();
+    assert_eq!(photo(&stray), photo(&file));
+    let closed = [&stray[..stray.len() * 2 / 3], b"\xff\xd9"].concat();
+    assert_eq!(reason(&closed).unwrap_err().0, Reason::Corrupt);
+}

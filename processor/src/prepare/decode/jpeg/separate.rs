@@ -8,23 +8,32 @@ use schemas::Reason;
 
 use crate::prepare::Refusal;
 use crate::prepare::decode::paced::PacedFile;
+use crate::prepare::header::Header;
 use crate::prepare::limits::Deadline;
 use crate::prepare::pixels::Pixels;
 
-pub(super) fn decode(bytes: &[u8], deadline: Deadline) -> Result<Pixels, Refusal> {
+pub(super) fn decode(
+    bytes: &[u8],
+    header: &Header<'_>,
+    deadline: Deadline,
+) -> Result<Pixels, Refusal> {
+    let damaged = |error: jpeg_decoder::Error| Refusal::corrupt("JPEG", &error);
     let mut decoder = Decoder::new(PacedFile::new(bytes, deadline));
-    let rgb = decoder
-        .decode()
-        .map_err(|error| Refusal::corrupt("JPEG", &error))?;
-    match decoder.info() {
-        Some(info) if info.pixel_format == PixelFormat::RGB24 => Ok(Pixels {
-            width: info.width.into(),
-            height: info.height.into(),
-            rgb,
-        }),
-        _ => Err(Refusal::new(
+    decoder.read_info().map_err(damaged)?;
+    let Some(info) = decoder.info() else {
+        return Err(Refusal::corrupt("JPEG", &"it has no size"));
+    };
+    let (width, height) = (u32::from(info.width), u32::from(info.height));
+    // The limits were checked on the size that our reader found.
+    if (width, height) != (header.width, header.height) {
+        return Err(Refusal::corrupt("JPEG", &"the size stands there twice"));
+    }
+    if info.pixel_format != PixelFormat::RGB24 {
+        return Err(Refusal::new(
             Reason::UnsupportedFormat,
             "this JPEG has an unusual number of channels in scans of their own; send an ordinary one",
-        )),
+        ));
     }
+    let rgb = decoder.decode().map_err(damaged)?;
+    Ok(Pixels { width, height, rgb })
 }
