@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+# The tree stays as it was checked out.
+sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
 READERS = ["datasets", "deltalake", "duckdb", "numpy", "PIL", "pyarrow"]
 # Each is `run(args)` of the module of this name and says whether its bars are met.

@@ -15,9 +15,11 @@ from . import report as reports
 from .ledger import Account, Ledger
 from .server import Server, Unanswered
 
-CLIENTS = 4
-# From the start of the process to its end; some ends are before it is ready.
+CLIENTS = 6
+# From the start of the process to its end; ...
 MAX_LIFE_S = 4.0
+# ... one in five dies this early, mostly before it is ready.
+MAX_SHORT_LIFE_S = 0.5
 CHUNK = 60
 
 
@@ -67,24 +69,25 @@ def kill_again_and_again(server, args):
     chance = random.Random(args.seed)
     lives, readies, early = [], [], 0
     for n in range(args.rounds):
-        life = chance.uniform(0, MAX_LIFE_S)
+        life = chance.uniform(0, MAX_SHORT_LIFE_S if chance.random() < 0.2 else MAX_LIFE_S)
         # Shards by the handful and shards that wait: kills strike in commits and between.
         server.env["TINTYPE_SHARD_MAX_AGE_S"] = str(chance.choice([1, 1, 15]))
         server.env["TINTYPE_SHARD_MAX_ROWS"] = str(chance.choice([8, 4096]))
         if n:
             server.start(wait=False)
         begun, is_ready = time.monotonic(), False
-        while time.monotonic() - begun < life:
+        while (left := begun + life - time.monotonic()) > 0:
             if not server.is_alive():
                 raise RuntimeError(f"tintype up ended by itself in round {n}:\n{server.err.read_text()[-3000:]}")
             if not is_ready:
                 try:
-                    is_ready = server.request("GET", "/readyz", timeout=1)[0] == 200
+                    # Not beyond this life: a start that has only begun to listen keeps one waiting.
+                    is_ready = server.request("GET", "/readyz", timeout=left)[0] == 200
                 except Unanswered:
                     pass
                 if is_ready:
                     readies.append(time.monotonic() - begun)
-            time.sleep(0.01)
+            time.sleep(min(0.01, left))
         server.note_memory()
         server.kill()
         lives.append(life)
@@ -96,8 +99,11 @@ def kill_again_and_again(server, args):
 
 
 class Client(threading.Thread):
-    """Uploads new pictures, copies of acknowledged ones and retries of acknowledged
-    requests; sends each again with the same key until it is answered."""
+    """Uploads new pictures, pictures that another client is just sending, copies of
+    acknowledged ones and retries of acknowledged requests; sends each again with the
+    same key until it is answered."""
+
+    latest = {}  # what each client sent last, shared by all
 
     def __init__(self, server, ledger, stop, seed, n):
         super().__init__(name=f"client {n}", daemon=True)
@@ -107,15 +113,20 @@ class Client(threading.Thread):
 
     def run(self):
         while not self.stop.is_set():
-            kind = self.chance.choices(["new", "copy", "again", "keyless"], [6, 2, 2, 1])[0]
-            if kind == "new" or not self.acknowledged:
-                number, key, kind = self.first + self.made, f"{self.name.replace(' ', '-')}-{self.made}", "new"
+            kinds = ["new", "race", "copy", "again", "keyless"]
+            kind = self.chance.choices(kinds, [6, 2, 2, 2, 1])[0]
+            if kind in ("new", "race") or not self.acknowledged:
+                number, key = self.first + self.made, f"{self.name.replace(' ', '-')}-{self.made}"
                 self.made += 1
+                kind = kind if kind == "race" else "new"
+                if kind == "race":
+                    number = self.chance.choice([*self.latest.values(), number])
+                self.latest[self.name] = number
             else:
                 number, key = self.chance.choice(self.acknowledged[-30:])
                 key = {"copy": f"{key}-copy-{time.monotonic_ns()}", "again": key, "keyless": ""}[kind]
             self.send(kind, number, key)
-            time.sleep(self.chance.uniform(0, 0.05))
+            time.sleep(self.chance.uniform(0, 0.02))
 
     def send(self, kind, number, key):
         body = pictures.drawn(number)
@@ -135,7 +146,7 @@ class Client(threading.Thread):
             if status in (409, 429, 503):
                 time.sleep(min(1.0, float(answered.get("Retry-After", 1))))
                 continue
-            if status in (200, 202) and kind == "new":
+            if status in (200, 202) and kind in ("new", "race"):
                 self.acknowledged.append((number, key))
             return
 
@@ -218,6 +229,10 @@ def check_table(report, server, dataset_id, captures, unique, labels):
         by_hash[capture["sha256"]].append(f"{capture['id']} {capture['status']}/{capture.get('reason')} {capture.get('detail')}")
     report.listing("lost", (f"{sha}: {by_hash.get(sha)}" for sha in lost))
     ids = {c["id"] for c in captures if c["status"] == "accepted"}
+    twins = {c["id"]: c.get("twin_id") for c in captures if c["status"] == "duplicate"}
+    report.figure("  duplicates whose twin is a duplicate itself", sum(t in twins for t in twins.values()))
+    astray = [id_ for id_ in twins if last_twin(id_, twins) not in ids]
+    report.figure("  duplicates that lead to no accepted photo", len(astray), 0)
     table = server.table(dataset_id)
     tables.check_photos(report, table, ids, labels, server.folder / "objects")
     tables.check_rejections(report, server.table(dataset_id, "rejections"), captures)
@@ -225,6 +240,15 @@ def check_table(report, server, dataset_id, captures, unique, labels):
     orphans = [p for p in table.rglob("*.parquet") if str(p) not in named and "_delta_log" not in p.parts]
     report.figure("  versions of the table", tables.version(table))
     report.figure("  Parquet files that no version names (left by a kill)", len(orphans))
+
+
+def last_twin(id_, twins):
+    """Where the chain of twins ends; none if it runs in a circle."""
+    seen = set()
+    while id_ in twins and id_ not in seen:
+        seen.add(id_)
+        id_ = twins[id_]
+    return None if id_ in twins else id_
 
 
 def check_events(report, server, name, captures):

@@ -44,7 +44,7 @@ class Account:
                 self.answers[str(entry.get("status") or entry.get("error"))] += 1
                 if entry.get("status") not in (200, 202):
                     continue
-                self.copies += entry["kind"] != "new"
+                self.copies += entry["kind"] in ("copy", "again", "keyless")
                 self.unique.add(entry["sha256"])
                 self.ids[entry["sha256"]].add(entry["id"])
                 if entry["key"]:

@@ -61,10 +61,15 @@ pub enum ProcessorError {
 impl ProcessorError {
     pub(crate) fn delta(doing: impl Into<String>) -> impl FnOnce(DeltaTableError) -> Self {
         let doing = doing.into();
-        move |source| Self::Delta { doing, source: Box::new(source) }
+        move |source| Self::Delta {
+            doing,
+            source: Box::new(source),
+        }
     }
 
-    pub(crate) fn kafka(doing: impl Into<String>) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
+    pub(crate) fn kafka(
+        doing: impl Into<String>,
+    ) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
         let doing = doing.into();
         move |source| Self::Kafka { doing, source }
     }
@@ -74,7 +79,9 @@ impl ProcessorError {
         move |source| Self::Store { doing, source }
     }
 
-    pub(crate) fn parquet(doing: impl Into<String>) -> impl FnOnce(parquet::errors::ParquetError) -> Self {
+    pub(crate) fn parquet(
+        doing: impl Into<String>,
+    ) -> impl FnOnce(parquet::errors::ParquetError) -> Self {
         let doing = doing.into();
         move |source| Self::Parquet { doing, source }
     }

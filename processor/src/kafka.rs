@@ -107,7 +107,9 @@ impl Subscription {
     /// The settings are refused, or a thread cannot be had.
     pub fn open(broker: &Broker, group: &str, topic: &str) -> Result<Self, KafkaError> {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &broker.bootstrap_servers).set("group.id", group);
+        config
+            .set("bootstrap.servers", &broker.bootstrap_servers)
+            .set("group.id", group);
         // Start offsets are set by hand on assignment; an offset that is out of range
         // must stop the worker, never skip data.
         config.set("auto.offset.reset", "error");
@@ -115,7 +117,10 @@ impl Subscription {
             config.set(*name, *value);
         }
         let shared = Arc::new(Shared::default());
-        let context = Context { topic: topic.to_owned(), shared: shared.clone() };
+        let context = Context {
+            topic: topic.to_owned(),
+            shared: shared.clone(),
+        };
         let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
         if broker.sharing == Sharing::Group {
             consumer.subscribe(&[topic])?;
@@ -134,8 +139,14 @@ impl Subscription {
                     poll(&consumer, &topic, &shared, &sender);
                 }
             })
-            .map_err(|error| KafkaError::ClientCreation(format!("cannot start a thread: {error}")))?;
-        Ok(Self { feed, shared, thread: Some(thread) })
+            .map_err(|error| {
+                KafkaError::ClientCreation(format!("cannot start a thread: {error}"))
+            })?;
+        Ok(Self {
+            feed,
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// What happens next; none once the subscription has ended.
@@ -163,7 +174,9 @@ impl Subscription {
     pub async fn close(mut self) {
         self.shared.stop.store(true, Ordering::Release);
         self.feed.close();
-        let Some(thread) = self.thread.take() else { return };
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
         let deadline = Instant::now() + CLOSE_WITHIN;
         while !thread.is_finished() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -185,14 +198,20 @@ impl Drop for Subscription {
 /// Takes every partition of the topic, as a rebalance would give them.
 fn take_all(consumer: &BaseConsumer<Context>) {
     let context = consumer.context();
-    let found = consumer.fetch_metadata(Some(&context.topic), PATIENCE).map(|metadata| {
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|p| p.id());
-        let mut list = TopicPartitionList::new();
-        partitions.for_each(|partition| {
-            list.add_partition(&context.topic, partition);
+    let found = consumer
+        .fetch_metadata(Some(&context.topic), PATIENCE)
+        .map(|metadata| {
+            let partitions = metadata
+                .topics()
+                .iter()
+                .flat_map(|topic| topic.partitions())
+                .map(|p| p.id());
+            let mut list = TopicPartitionList::new();
+            partitions.for_each(|partition| {
+                list.add_partition(&context.topic, partition);
+            });
+            list
         });
-        list
-    });
     match found {
         Ok(mut list) if list.count() > 0 => context.take_over(consumer, &mut list),
         Ok(_) => context.fail("it has no partitions".into()),
@@ -200,12 +219,21 @@ fn take_all(consumer: &BaseConsumer<Context>) {
     }
 }
 
-fn poll(consumer: &BaseConsumer<Context>, topic: &str, shared: &Shared, sender: &mpsc::Sender<Feed>) {
+fn poll(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    shared: &Shared,
+    sender: &mpsc::Sender<Feed>,
+) {
     let mut waiting = VecDeque::new();
     let mut paused = false;
     let mut committed_at = Instant::now();
     while !shared.stop.load(Ordering::Acquire) {
-        let polled = consumer.poll(Duration::from_millis(if waiting.is_empty() { 100 } else { 5 }));
+        let polled = consumer.poll(Duration::from_millis(if waiting.is_empty() {
+            100
+        } else {
+            5
+        }));
         waiting.append(&mut lock(&shared.rebalances));
         match polled {
             None => {}
@@ -237,7 +265,11 @@ fn poll(consumer: &BaseConsumer<Context>, topic: &str, shared: &Shared, sender: 
         }
         if waiting.is_empty() == paused {
             let assigned = consumer.assignment().unwrap_or_default();
-            let switched = if paused { consumer.resume(&assigned) } else { consumer.pause(&assigned) };
+            let switched = if paused {
+                consumer.resume(&assigned)
+            } else {
+                consumer.pause(&assigned)
+            };
             match switched {
                 Ok(()) => paused = !paused,
                 Err(error) => tracing::debug!(%error, topic, "pausing or resuming"),
@@ -256,12 +288,21 @@ fn commit(consumer: &BaseConsumer<Context>, topic: &str, shared: &Shared, mode: 
     let mut list = TopicPartitionList::new();
     for (partition, offset) in positions {
         if lock(&shared.owned).contains_key(&partition)
-            && list.add_partition_offset(topic, partition, Offset::Offset(offset)).is_err()
+            && list
+                .add_partition_offset(topic, partition, Offset::Offset(offset))
+                .is_err()
         {
-            tracing::debug!(topic, partition, offset, "an offset that Kafka does not take");
+            tracing::debug!(
+                topic,
+                partition,
+                offset,
+                "an offset that Kafka does not take"
+            );
         }
     }
-    if list.count() > 0 && let Err(error) = consumer.commit(&list, mode) {
+    if list.count() > 0
+        && let Err(error) = consumer.commit(&list, mode)
+    {
         // Harmless: the next start begins lower and drops what it knows.
         tracing::debug!(%error, topic, "committing positions");
     }
@@ -299,7 +340,12 @@ impl Context {
 impl ConsumerContext for Context {
     /// Takes over the two answers to a rebalance, so that every start offset is chosen
     /// here: where the group left off, or the partition's first record, never "latest".
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
         match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.take_over(consumer, list),
             _ => {
@@ -325,7 +371,11 @@ fn start_offsets(
     for element in committed.elements() {
         let start = match element.offset() {
             Offset::Offset(offset) => offset,
-            _ => consumer.fetch_watermarks(element.topic(), element.partition(), PATIENCE)?.0,
+            _ => {
+                consumer
+                    .fetch_watermarks(element.topic(), element.partition(), PATIENCE)?
+                    .0
+            }
         };
         list.set_partition_offset(element.topic(), element.partition(), Offset::Offset(start))?;
         starts.push((element.partition(), start));

@@ -50,12 +50,36 @@ pub fn describe() {
         Unit::Bytes,
         "Memory of the decoding budget that is taken"
     );
-    describe_histogram!(PREPARE_SECONDS, Unit::Seconds, "Time from fetching an original to its prepared photo");
-    describe_gauge!(PREPARE_IN_WORK, Unit::Count, "Photos between fetching and publishing");
+    describe_histogram!(
+        PREPARE_SECONDS,
+        Unit::Seconds,
+        "Time from fetching an original to its prepared photo"
+    );
+    describe_gauge!(
+        PREPARE_IN_WORK,
+        Unit::Count,
+        "Photos between fetching and publishing"
+    );
     describe_counter!(VERDICTS, Unit::Count, "Verdicts, by status and reason");
-    describe_counter!(REPLAYS, Unit::Count, "Records that were judged before and dropped");
-    describe_counter!(POISON_RECORDS, Unit::Count, "Records that could not be read and were left out");
-    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time from closing a batch to its commit");
+    describe_counter!(
+        REPLAYS,
+        Unit::Count,
+        "Records that were judged before and dropped"
+    );
+    describe_counter!(
+        POISON_RECORDS,
+        Unit::Count,
+        "Records that could not be read and were left out"
+    );
+    describe_histogram!(
+        COMMIT_SECONDS,
+        Unit::Seconds,
+        "Time from closing a batch to its commit"
+    );
     describe_counter!(SHARD_BYTES, Unit::Bytes, "Bytes of committed shards");
-    describe_counter!(STAGE_RESTARTS, Unit::Count, "Times a stage failed and was started again");
+    describe_counter!(
+        STAGE_RESTARTS,
+        Unit::Count,
+        "Times a stage failed and was started again"
+    );
 }

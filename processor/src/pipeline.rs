@@ -26,13 +26,31 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Runs the stages until `shutdown`, and returns when each has put its work down safely.
 pub async fn run(settings: PipelineSettings, shutdown: CancellationToken) {
-    let PipelineSettings { prepare, organize, record } = settings;
+    let PipelineSettings {
+        prepare,
+        organize,
+        record,
+    } = settings;
     let mut stages = JoinSet::new();
-    let (catalog, objects, token) = (record.catalog.clone(), organize.objects.clone(), shutdown.clone());
+    let (catalog, objects, token) = (
+        record.catalog.clone(),
+        organize.objects.clone(),
+        shutdown.clone(),
+    );
     stages.spawn(async move { purge::run(&catalog, &objects, &token).await });
-    stages.spawn(keep_running("prepare", shutdown.clone(), async move |token| prepare::stage::run(&prepare, token).await));
-    stages.spawn(keep_running("organize", shutdown.clone(), async move |token| organize::run(&organize, token).await));
-    stages.spawn(keep_running("record", shutdown, async move |token| record::run(&record, token).await));
+    stages.spawn(keep_running(
+        "prepare",
+        shutdown.clone(),
+        async move |token| prepare::stage::run(&prepare, token).await,
+    ));
+    stages.spawn(keep_running(
+        "organize",
+        shutdown.clone(),
+        async move |token| organize::run(&organize, token).await,
+    ));
+    stages.spawn(keep_running("record", shutdown, async move |token| {
+        record::run(&record, token).await
+    }));
     stages.join_all().await;
 }
 
@@ -42,7 +60,9 @@ async fn keep_running(
     run: impl AsyncFn(&CancellationToken) -> Result<(), ProcessorError>,
 ) {
     while !shutdown.is_cancelled() {
-        let Err(error) = run(&shutdown).await else { return };
+        let Err(error) = run(&shutdown).await else {
+            return;
+        };
         tracing::error!(stage, %error, "stage stopped; it starts again from its last durable position");
         ::metrics::counter!(crate::metrics::STAGE_RESTARTS, "stage" => stage).increment(1);
         tokio::select! {

@@ -68,13 +68,19 @@ mod tests {
     #[tokio::test]
     async fn a_deleted_dataset_leaves_nothing_and_its_neighbour_everything() {
         let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&catalog::sqlite_url(&folder.path().join("catalog.db"))).await.unwrap();
+        let catalog = Catalog::open(&catalog::sqlite_url(&folder.path().join("catalog.db")))
+            .await
+            .unwrap();
         let objects = folder.path().join("objects");
         std::fs::create_dir(&objects).unwrap();
         let store = LocalFileSystem::new_with_prefix(&objects).unwrap();
         let mut datasets = Vec::new();
         for name in ["gone", "stays"] {
-            let new = CreateDataset { name: name.into(), labels: vec![], policy: Default::default() };
+            let new = CreateDataset {
+                name: name.into(),
+                labels: vec![],
+                policy: Default::default(),
+            };
             let dataset = catalog.create_dataset("main", &new).await.unwrap().id;
             for key in ["originals/{}/ab/cd", "tables/{}/photos/x.parquet"] {
                 let key = Path::from(key.replace("{}", dataset.as_str()));
@@ -84,11 +90,35 @@ mod tests {
         }
         catalog.delete_dataset(&datasets[0]).await.unwrap();
         purge(&catalog, &store, REST).await.unwrap();
-        assert_eq!(store.list(None).try_collect::<Vec<_>>().await.unwrap().len(), 4, "too early");
+        assert_eq!(
+            store
+                .list(None)
+                .try_collect::<Vec<_>>()
+                .await
+                .unwrap()
+                .len(),
+            4,
+            "too early"
+        );
         purge(&catalog, &store, Duration::ZERO).await.unwrap();
-        let left: Vec<_> = store.list(None).map_ok(|object| object.location).try_collect().await.unwrap();
+        let left: Vec<_> = store
+            .list(None)
+            .map_ok(|object| object.location)
+            .try_collect()
+            .await
+            .unwrap();
         assert_eq!(left.len(), 2);
-        assert!(left.iter().all(|key| key.as_ref().contains(datasets[1].as_str())), "{left:?}");
-        assert!(catalog.deleted_datasets(Duration::ZERO).await.unwrap().is_empty());
+        assert!(
+            left.iter()
+                .all(|key| key.as_ref().contains(datasets[1].as_str())),
+            "{left:?}"
+        );
+        assert!(
+            catalog
+                .deleted_datasets(Duration::ZERO)
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -34,7 +34,10 @@ pub struct RecordSettings {
 ///
 /// # Errors
 /// Kafka fails: call again, nothing is lost.
-pub async fn run(settings: &RecordSettings, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
+pub async fn run(
+    settings: &RecordSettings,
+    shutdown: &CancellationToken,
+) -> Result<(), ProcessorError> {
     let mut subscription = Subscription::open(&settings.broker, "record", topics::OUTCOMES)
         .map_err(ProcessorError::kafka("subscribing to topic outcomes"))?;
     let ended = loop {
@@ -59,8 +62,13 @@ pub async fn run(settings: &RecordSettings, shutdown: &CancellationToken) -> Res
         if !write(&settings.catalog, &records, shutdown).await {
             break Ok(());
         }
-        let positions: HashMap<_, _> = records.iter().map(|record| (record.partition, record.offset + 1)).collect();
-        positions.into_iter().for_each(|(partition, next)| subscription.commit(partition, next));
+        let positions: HashMap<_, _> = records
+            .iter()
+            .map(|record| (record.partition, record.offset + 1))
+            .collect();
+        positions
+            .into_iter()
+            .for_each(|(partition, next)| subscription.commit(partition, next));
     };
     subscription.close().await;
     ended

@@ -51,11 +51,18 @@ impl Settings {
 
     /// The settings that a command line, the environment and a file make together.
     pub fn read(args: &UpArgs) -> anyhow::Result<Self> {
-        let data = args.data.clone().unwrap_or_else(|| PathBuf::from("tintype-data"));
+        let data = args
+            .data
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("tintype-data"));
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
         let mut settings = Self::new(data, listen);
         let beside = settings.data.join("tintype.toml");
-        if let Some(file) = args.config.clone().or_else(|| beside.is_file().then_some(beside)) {
+        if let Some(file) = args
+            .config
+            .clone()
+            .or_else(|| beside.is_file().then_some(beside))
+        {
             settings.apply_file(&file)?;
         }
         settings.apply_environment(|name| std::env::var(name).ok())?;
@@ -67,9 +74,20 @@ impl Settings {
     }
 
     fn apply_file(&mut self, file: &Path) -> anyhow::Result<()> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the settings file {}", file.display()))?;
-        let parsed: File = toml::from_str(&text).with_context(|| format!("in the settings file {}", file.display()))?;
-        let File { listen, max_body_bytes, decode_threads, shard_max_rows, shard_max_bytes, shard_max_age_s, log, log_json } = parsed;
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the settings file {}", file.display()))?;
+        let parsed: File = toml::from_str(&text)
+            .with_context(|| format!("in the settings file {}", file.display()))?;
+        let File {
+            listen,
+            max_body_bytes,
+            decode_threads,
+            shard_max_rows,
+            shard_max_bytes,
+            shard_max_age_s,
+            log,
+            log_json,
+        } = parsed;
         self.listen = listen.unwrap_or(self.listen);
         self.max_body_bytes = max_body_bytes.unwrap_or(self.max_body_bytes);
         self.decode_threads = decode_threads.unwrap_or(self.decode_threads);
@@ -81,27 +99,65 @@ impl Settings {
         Ok(())
     }
 
-    fn apply_environment(&mut self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
-        fn set<T: std::str::FromStr>(place: &mut T, name: &str, value: Option<String>) -> anyhow::Result<()> {
+    fn apply_environment(
+        &mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> anyhow::Result<()> {
+        fn set<T: std::str::FromStr>(
+            place: &mut T,
+            name: &str,
+            value: Option<String>,
+        ) -> anyhow::Result<()> {
             if let Some(value) = value {
-                *place = value.parse().ok().with_context(|| format!("{name}={value:?} is not a value for it"))?;
+                *place = value
+                    .parse()
+                    .ok()
+                    .with_context(|| format!("{name}={value:?} is not a value for it"))?;
             }
             Ok(())
         }
         let mut age_s = self.shard_max_age.as_secs();
-        set(&mut self.max_body_bytes, "TINTYPE_MAX_BODY_BYTES", variable("TINTYPE_MAX_BODY_BYTES"))?;
-        set(&mut self.decode_threads, "TINTYPE_DECODE_THREADS", variable("TINTYPE_DECODE_THREADS"))?;
-        set(&mut self.shard_max_rows, "TINTYPE_SHARD_MAX_ROWS", variable("TINTYPE_SHARD_MAX_ROWS"))?;
-        set(&mut self.shard_max_bytes, "TINTYPE_SHARD_MAX_BYTES", variable("TINTYPE_SHARD_MAX_BYTES"))?;
-        set(&mut age_s, "TINTYPE_SHARD_MAX_AGE_S", variable("TINTYPE_SHARD_MAX_AGE_S"))?;
+        set(
+            &mut self.max_body_bytes,
+            "TINTYPE_MAX_BODY_BYTES",
+            variable("TINTYPE_MAX_BODY_BYTES"),
+        )?;
+        set(
+            &mut self.decode_threads,
+            "TINTYPE_DECODE_THREADS",
+            variable("TINTYPE_DECODE_THREADS"),
+        )?;
+        set(
+            &mut self.shard_max_rows,
+            "TINTYPE_SHARD_MAX_ROWS",
+            variable("TINTYPE_SHARD_MAX_ROWS"),
+        )?;
+        set(
+            &mut self.shard_max_bytes,
+            "TINTYPE_SHARD_MAX_BYTES",
+            variable("TINTYPE_SHARD_MAX_BYTES"),
+        )?;
+        set(
+            &mut age_s,
+            "TINTYPE_SHARD_MAX_AGE_S",
+            variable("TINTYPE_SHARD_MAX_AGE_S"),
+        )?;
         set(&mut self.log, "TINTYPE_LOG", variable("TINTYPE_LOG"))?;
-        set(&mut self.log_json, "TINTYPE_LOG_JSON", variable("TINTYPE_LOG_JSON"))?;
+        set(
+            &mut self.log_json,
+            "TINTYPE_LOG_JSON",
+            variable("TINTYPE_LOG_JSON"),
+        )?;
         self.shard_max_age = Duration::from_secs(age_s);
         Ok(())
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        ensure!((1..=256).contains(&self.decode_threads), "decode_threads must be 1 to 256, not {}", self.decode_threads);
+        ensure!(
+            (1..=256).contains(&self.decode_threads),
+            "decode_threads must be 1 to 256, not {}",
+            self.decode_threads
+        );
         ensure!(
             (1 << 10..=64 << 20).contains(&self.max_body_bytes),
             "max_body_bytes must be 1 KiB to 64 MiB, not {}",
@@ -112,7 +168,11 @@ impl Settings {
             "shard_max_bytes must be 1 MiB to 64 MiB (a shard is written whole), not {}",
             self.shard_max_bytes
         );
-        ensure!((1..=1 << 20).contains(&self.shard_max_rows), "shard_max_rows must be 1 to 1048576, not {}", self.shard_max_rows);
+        ensure!(
+            (1..=1 << 20).contains(&self.shard_max_rows),
+            "shard_max_rows must be 1 to 1048576, not {}",
+            self.shard_max_rows
+        );
         ensure!(
             (1..=3600).contains(&self.shard_max_age.as_secs()),
             "shard_max_age_s must be 1 to 3600, not {}",
@@ -141,7 +201,11 @@ mod tests {
     use super::*;
 
     fn args(config: Option<PathBuf>) -> UpArgs {
-        UpArgs { data: Some("d".into()), listen: None, config }
+        UpArgs {
+            data: Some("d".into()),
+            listen: None,
+            config,
+        }
     }
 
     #[test]
@@ -150,7 +214,10 @@ mod tests {
         let file = folder.path().join("t.toml");
         std::fs::write(&file, "shard_max_age_s = 3\nlisten = \"127.0.0.1:9\"\n").unwrap();
         let settings = Settings::read(&args(Some(file.clone()))).unwrap();
-        assert_eq!((settings.shard_max_age.as_secs(), settings.listen.port()), (3, 9));
+        assert_eq!(
+            (settings.shard_max_age.as_secs(), settings.listen.port()),
+            (3, 9)
+        );
         assert_eq!(settings.max_body_bytes, 32 << 20);
         std::fs::write(&file, "shard_max_agee_s = 3\n").unwrap();
         let refused = format!("{:#}", Settings::read(&args(Some(file))).unwrap_err());
@@ -160,9 +227,17 @@ mod tests {
     #[test]
     fn the_environment_wins_over_the_defaults_and_a_wrong_value_is_named() {
         let mut settings = Settings::read(&args(None)).unwrap();
-        settings.apply_environment(|name| (name == "TINTYPE_SHARD_MAX_ROWS").then(|| "7".into())).unwrap();
+        settings
+            .apply_environment(|name| (name == "TINTYPE_SHARD_MAX_ROWS").then(|| "7".into()))
+            .unwrap();
         assert_eq!(settings.shard_max_rows, 7);
-        let refused = settings.apply_environment(|name| (name == "TINTYPE_DECODE_THREADS").then(|| "x".into()));
-        assert!(refused.unwrap_err().to_string().contains("TINTYPE_DECODE_THREADS"));
+        let refused = settings
+            .apply_environment(|name| (name == "TINTYPE_DECODE_THREADS").then(|| "x".into()));
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .contains("TINTYPE_DECODE_THREADS")
+        );
     }
 }

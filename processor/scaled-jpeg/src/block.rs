@@ -179,6 +179,20 @@ fn difference(bits: Bits, entry: u32) -> i32 {
     raw + (negative & (1 - (1 << (extra & 31))))
 }
 
+/// Reads a DC difference by a table for DC alone; `None` if the bits are no code.
+#[inline(always)]
+pub(crate) fn read_difference(bits: &mut Bits, table: &StartTable) -> Option<i32> {
+    let entry = table.starts()[(bits.register() >> (64 - START_BITS)) as usize];
+    if entry >> 8 & 255 == NO_ENTRY {
+        let (count, difference) = start_alone(*bits, &table.code);
+        bits.skip(count & 255);
+        return (count >> 8 != NO_CODE).then_some(difference);
+    }
+    let difference = difference(*bits, entry);
+    bits.skip(entry & 255);
+    Some(difference)
+}
+
 /// Whether an entry that leads to `index` goes too far: it holds codes that are
 /// the next block's already, or it is none.
 #[inline(always)]

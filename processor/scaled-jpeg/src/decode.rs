@@ -65,8 +65,8 @@ impl<'b> Luma<'b> {
 }
 
 /// Memory for decoding, kept from one picture to the next, and the limit on what
-/// is decoded into it. It grows with the largest picture: to about 10 bytes per
-/// pixel of output, progressive files to 22.
+/// is decoded into it. It grows with the largest picture: to 6 bytes for each
+/// pixel of output at most, progressive files to 18, and about 1 MB besides.
 pub struct Buffers {
     max_pixels: u64,
     planes: Planes,

@@ -19,18 +19,18 @@ use crate::placing::Placing;
 const FEWEST_BYTES: usize = 4 * 1024;
 const MOST_BYTES: usize = 32 * 1024;
 
-/// MCUs that a stretch may take to fall into step with the next one: a hundred
-/// times what is usual. Flat areas, where all codes are alike, can take longer.
-const MAX_MCUS_OUT_OF_STEP: usize = 1000;
+/// MCUs that a stretch may take to fall into step with the next one: several
+/// times the most that was seen. In flat areas, where all codes are alike, it may
+/// never do; nor in scans with the same tables for all components.
+const MAX_MCUS_OUT_OF_STEP: usize = 200;
 
 /// How often the guess where a stretch starts may lead to bits that are no code,
 /// each time a byte further on. Without a limit, data made for it could fail at
 /// every byte, and take seconds.
 const MAX_GUESSES: usize = 32;
 
-/// How often stretches may fail to fall into step before guessing is given up:
-/// some scans have one table for all components, and never do.
-const MAX_FAILURES: usize = 8;
+/// MCUs that one lane alone decodes at a time.
+const MCUS_ALONE: usize = 128;
 
 /// A stretch being decoded.
 #[derive(Default)]
@@ -72,13 +72,13 @@ pub(crate) fn decode_scan(
     let mut stretches: Vec<Stretch> = lanes.iter().map(|_| Stretch::default()).collect();
     let mut placing = Placing::starting_at(scan, 0);
     let mut num_placed = 0;
-    let mut num_failures = 0;
+    // After a failure there is no guessing for a while; longer after the next.
+    let mut guess_from = start;
+    let mut pause_bytes = MOST_BYTES;
     lanes[0].open(jpeg, start);
     loop {
-        let num_lanes = match num_failures {
-            0..MAX_FAILURES => lanes.len(),
-            _ => 1,
-        };
+        let front = lanes[0].window.next();
+        let num_lanes = if front < guess_from { 1 } else { lanes.len() };
         let num_open = open_stretches(jpeg, &mut lanes[..num_lanes]);
         for stretch in &mut stretches {
             stretch.clear();
@@ -88,9 +88,15 @@ pub(crate) fn decode_scan(
             mcu: scan.coded,
             lanes: &mut lanes[..num_open],
             stretches: &mut stretches[..num_open],
-            num_failures: &mut num_failures,
+            has_failed: false,
         };
         let num_joined = group.decode();
+        if group.has_failed {
+            guess_from = lanes[num_joined - 1].window.next() + pause_bytes;
+            pause_bytes *= 2;
+        } else if num_joined > 1 {
+            pause_bytes = MOST_BYTES;
+        }
         for stretch in &stretches[..num_joined] {
             let last = stretch.last.unwrap_or(stretch.starts.len());
             let length = scan.coded.length;
@@ -143,7 +149,8 @@ struct Group<'a> {
     mcu: &'a CodedMcu<'a>,
     lanes: &'a mut [Lane],
     stretches: &'a mut [Stretch],
-    num_failures: &'a mut usize,
+    /// Whether two stretches did not fall into step.
+    has_failed: bool,
 }
 
 impl Group<'_> {
@@ -161,13 +168,15 @@ impl Group<'_> {
                 return num_joined;
             }
             if let Some((number, stop)) = self.decode_chunk(num_joined) {
+                // The first stretch is no guess, nor is one that another has been
+                // found to be in step with: its data ends or is damaged.
+                let is_guess = number > 0 && self.stretches[number - 1].state != State::InStep;
                 let stretch = &mut self.stretches[number];
-                if stop == Stop::EndOfData || number == 0 {
-                    // The first stretch is no guess: its data is damaged.
+                if stop == Stop::EndOfData || !is_guess {
                     stretch.state = State::Stopped(stop);
                     num_joined = number + 1;
                 } else if stretch.num_guesses == MAX_GUESSES {
-                    *self.num_failures += 1;
+                    self.has_failed = true;
                     num_joined = number;
                 } else {
                     let num_guesses = stretch.num_guesses + 1;
@@ -180,7 +189,7 @@ impl Group<'_> {
             }
             for number in 0..num_joined - 1 {
                 if !self.compare(number) {
-                    *self.num_failures += 1;
+                    self.has_failed = true;
                     num_joined = number + 1;
                     break;
                 }
@@ -198,7 +207,11 @@ impl Group<'_> {
                 running.push(lane);
             }
         }
-        let run = decode_chunk(self.jpeg, self.mcu, &mut running, CHUNK_MCUS);
+        let num_mcus = match running.len() {
+            1 if num_joined == 1 => MCUS_ALONE,
+            _ => CHUNK_MCUS,
+        };
+        let run = decode_chunk(self.jpeg, self.mcu, &mut running, num_mcus);
         for (&number, lane) in numbers.iter().zip(&running) {
             let stretch = &mut self.stretches[number];
             stretch.records.extend_from_slice(&lane.records);

@@ -284,7 +284,7 @@ impl Default for StartTable {
 
 impl StartTable {
     /// Becomes the table of blocks with DC codes by `dc` and AC codes by `ac`,
-    /// whose skips are built.
+    /// whose skips are built; or of DC codes alone if `ac` is a table of no codes.
     pub fn rebuild(&mut self, dc: Definition, ac: &AcTable) {
         let changed = self.code.rebuild(dc);
         if !changed && self.ac_definition == ac.code.definition {

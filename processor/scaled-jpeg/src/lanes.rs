@@ -131,7 +131,7 @@ fn decode_mcus<const N: usize, const MEANS_ONLY: bool>(
     num_mcus: usize,
 ) -> Run {
     let mut run = Run {
-        num_mcus: num_mcus.min(CHUNK_MCUS),
+        num_mcus,
         stopped: None,
     };
     // Outside of the lanes while their windows are being read.

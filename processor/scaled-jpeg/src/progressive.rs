@@ -6,9 +6,10 @@
 
 use crate::Error;
 use crate::bits::Entropy;
+use crate::block::read_difference;
 use crate::frame::{Component, Frame};
-use crate::huffman::{AcTable, Code, extend};
-use crate::idct::{Steps, write_samples};
+use crate::huffman::{AcTable, StartTable};
+use crate::idct::{Steps, mean, write_samples};
 use crate::mcu::{McuBlock, Mcus};
 use crate::plan::PlannedScan;
 use crate::progressive_ac;
@@ -26,7 +27,9 @@ pub(crate) struct Coefficients<'a> {
 /// Tables that are built again for each scan.
 #[derive(Default)]
 pub(crate) struct ScanTables {
-    dc: [Code; 3],
+    /// By part of the scan, for DC alone: `no_ac` has no codes.
+    dc: [StartTable; 3],
+    no_ac: AcTable,
     ac: AcTable,
 }
 
@@ -46,8 +49,8 @@ pub(crate) fn decode_scan(
     if scan.first == 0 {
         // Refinements of DC are plain bits.
         if scan.high_bit == 0 {
-            for (part, code) in scan.parts.iter().zip(&mut tables.dc) {
-                code.rebuild(planned.dc[part.dc].ok_or(missing.clone())?);
+            for (part, table) in scan.parts.iter().zip(&mut tables.dc) {
+                table.rebuild(planned.dc[part.dc].ok_or(missing.clone())?, &tables.no_ac);
             }
         }
         decode_dc(frame, planned, &tables.dc, &mut entropy, coefficients.kept)?;
@@ -72,7 +75,7 @@ struct Place {
 fn decode_dc(
     frame: &Frame,
     planned: &PlannedScan,
-    codes: &[Code; 3],
+    tables: &[StartTable; 3],
     entropy: &mut Entropy,
     kept: &mut [i16],
 ) -> Result<(), Error> {
@@ -82,7 +85,7 @@ fn decode_dc(
         ..
     } = planned;
     let mcus = Mcus::of(frame, &scan.parts);
-    let mut predictions = [0; 3];
+    let mut predictions = [0_i16; 3];
     let mut until_restart = *restart_interval;
     for row in 0..mcus.high {
         entropy.mcu_row = row;
@@ -107,25 +110,31 @@ fn decode_dc(
             entropy.prepare_mcu()?;
             let data = entropy.window.data();
             let mut bits = entropy.bits;
+            if scan.high_bit > 0 {
+                // Ten blocks at most: ten bits.
+                bits.refill(data);
+                for place in &mut places {
+                    let bit = (bits.read(1) << scan.low_bit) as i16;
+                    if let Some(dc) = kept.get_mut(place.at) {
+                        *dc |= bit;
+                    }
+                    place.at += place.step;
+                }
+                entropy.bits = bits;
+                continue;
+            }
             for place in &mut places {
                 bits.refill(data);
-                let Some(dc) = kept.get_mut(place.at) else {
-                    continue;
-                };
-                place.at += place.step;
-                if scan.high_bit > 0 {
-                    *dc |= (bits.read(1) << scan.low_bit) as i16;
-                    continue;
-                }
-                let Some((length, extra)) = codes[place.part].find(bits.peek(16)) else {
+                let Some(difference) = read_difference(&mut bits, &tables[place.part]) else {
                     entropy.bits = bits;
                     return Err(entropy.no_code());
                 };
-                bits.skip(length);
-                let raw = bits.read(extra.into());
                 let prediction = &mut predictions[place.part];
-                *prediction = i32::from((*prediction + extend(raw, extra.into())) as i16);
-                *dc = (*prediction << scan.low_bit) as i16;
+                *prediction = prediction.wrapping_add(difference as i16);
+                if let Some(dc) = kept.get_mut(place.at) {
+                    *dc = *prediction << scan.low_bit;
+                }
+                place.at += place.step;
             }
             entropy.bits = bits;
         }
@@ -157,6 +166,13 @@ fn transform_blocks<const SIDE: usize>(
     for y in 0..component.padded_high {
         let start = component.coefficients(0, y);
         let row = &coefficients[start..start + component.padded_wide * SIDE * SIDE];
+        if SIDE == 1 {
+            let start = component.sample(0, y);
+            for (sample, &dc) in samples[start..].iter_mut().zip(row) {
+                *sample = mean(dc, &steps);
+            }
+            continue;
+        }
         for (x, block) in row.chunks_exact(SIDE * SIDE).enumerate() {
             let [dc, others @ ..] = block else {
                 continue;

@@ -182,6 +182,37 @@ fn flipped_bytes_never_panic() {
 }
 
 #[test]
+fn flipped_bytes_in_longer_files_never_panic() {
+    // Long enough for several stretches at once.
+    let encodings = [SamplingFactor::F_2_2, SamplingFactor::F_1_1].map(|sampling| Encoding {
+        width: 500,
+        height: 400,
+        grey: false,
+        sampling,
+        progressive: false,
+        restart_interval: 0,
+        optimised: sampling == SamplingFactor::F_2_2,
+        quality: 85,
+    });
+    let files = encodings.map(|encoding| encode(&encoding));
+    let mut buffers = Buffers::new(MAX_PIXELS);
+    let mut random = Random(0x1234_5678_9abc_def2);
+    let mut outcomes = [0; 2];
+    for round in 0..2_000 {
+        let mut jpeg = files[round % files.len()].clone();
+        let start = Header::read(&jpeg).unwrap().first_scan;
+        for _ in 0..=random.below(4) {
+            let at = start + random.below(jpeg.len() - start);
+            jpeg[at] ^= 1 + random.below(255) as u8;
+        }
+        let result = check(&jpeg, Scale::Eighth, &mut buffers);
+        outcomes[usize::from(result.is_ok())] += 1;
+    }
+    println!("{} refused, {} decoded", outcomes[0], outcomes[1]);
+    assert!(outcomes.iter().all(|&count| count > 100), "{outcomes:?}");
+}
+
+#[test]
 fn tables_that_change_between_files_are_built_anew() {
     // The same buffers for all files, in both orders, give the same pixels as
     // buffers of their own.

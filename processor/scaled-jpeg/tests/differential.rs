@@ -6,7 +6,9 @@
 mod pictures;
 
 use jpeg_encoder::SamplingFactor;
-use pictures::{Encoding, Full, MAX_PIXELS, decode_full, encode, pixels, psnr, real_photos};
+use pictures::{
+    Encoding, Full, MAX_PIXELS, decode_full, encode, encode_pixels, pixels, psnr, real_photos,
+};
 use scaled_jpeg::{Buffers, Error, Header, Layout, Scale, decode};
 
 const DIVISORS: [(Scale, usize); 3] = [(Scale::Eighth, 8), (Scale::Quarter, 4), (Scale::Half, 2)];
@@ -77,6 +79,52 @@ fn the_coding_does_not_change_a_pixel() {
     }
     println!("{num_compared} pictures compared");
     assert_eq!(num_compared, 12 * 5 * 3 * 11);
+}
+
+#[test]
+fn long_scans_do_not_depend_on_restart_markers() {
+    // Without restart markers, where stretches start is guessed; flat areas, in
+    // which all blocks have the same code, are where guessing is hardest.
+    let (width, height) = (1100, 900);
+    let mut buffers = Buffers::new(MAX_PIXELS);
+    let mut num_compared = 0;
+    for grey in [false, true] {
+        let channels = if grey { 1 } else { 3 };
+        let busy = pixels(width, height, grey);
+        let flat = vec![200; busy.len()];
+        let row = usize::from(width) * channels;
+        let half_flat: Vec<u8> = busy
+            .iter()
+            .enumerate()
+            .map(|(at, &sample)| if at / row % 300 < 150 { sample } else { 90 })
+            .collect();
+        for (pixels, quality) in [(&busy, 95), (&busy, 40), (&flat, 90), (&half_flat, 90)] {
+            for sampling in [
+                SamplingFactor::F_1_1,
+                SamplingFactor::F_2_2,
+                SamplingFactor::F_2_1,
+            ] {
+                for (scale, _) in DIVISORS {
+                    let mut first: Option<Vec<u8>> = None;
+                    for restart_interval in [0, 1, 13, 500] {
+                        let encoding = Encoding {
+                            grey,
+                            restart_interval,
+                            quality,
+                            ..variants(width, height, sampling)[0]
+                        };
+                        let jpeg = encode_pixels(&encoding, pixels);
+                        let picture = decode(&jpeg, scale, &mut buffers).unwrap();
+                        let first = first.get_or_insert_with(|| picture.pixels.to_vec());
+                        assert!(first == picture.pixels, "{encoding:?} {scale:?}");
+                        assert_eq!(picture.cut, None);
+                        num_compared += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(num_compared, 2 * 4 * 3 * 3 * 4);
 }
 
 /// The pixels that were encoded.

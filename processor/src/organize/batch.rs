@@ -22,7 +22,11 @@ pub struct RollPolicy {
 
 impl Default for RollPolicy {
     fn default() -> Self {
-        Self { max_rows: 4096, max_bytes: 32 << 20, max_age: Duration::from_secs(15) }
+        Self {
+            max_rows: 4096,
+            max_bytes: 32 << 20,
+            max_age: Duration::from_secs(15),
+        }
     }
 }
 
@@ -92,7 +96,14 @@ impl Batch {
     }
 
     /// Takes in a judged record.
-    pub fn push(&mut self, id: CaptureId, offset: i64, prepared: PhotoPrepared, verdict: Verdict, outcome: CaptureDecided) {
+    pub fn push(
+        &mut self,
+        id: CaptureId,
+        offset: i64,
+        prepared: PhotoPrepared,
+        verdict: Verdict,
+        outcome: CaptureDecided,
+    ) {
         self.offsets.1 = offset;
         self.outcomes.push(outcome);
         let capture = prepared.capture.unwrap_or_default();
@@ -100,9 +111,25 @@ impl Batch {
             (Verdict::Accepted { group, split }, Some(Prepared::Photo(photo))) => {
                 self.num_bytes += photo.jpeg.len() + 2048;
                 let pipeline_version = prepared.pipeline_version;
-                self.accepted.push(AcceptedRow { id, capture, photo, group, split, pipeline_version, offset });
+                self.accepted.push(AcceptedRow {
+                    id,
+                    capture,
+                    photo,
+                    group,
+                    split,
+                    pipeline_version,
+                    offset,
+                });
             }
-            (Verdict::Declined { status, reason, detail, twin }, result) => {
+            (
+                Verdict::Declined {
+                    status,
+                    reason,
+                    detail,
+                    twin,
+                },
+                result,
+            ) => {
                 let original = match result {
                     Some(Prepared::Photo(photo)) => photo.original,
                     Some(Prepared::Rejection(rejection)) => rejection.original,
@@ -110,7 +137,16 @@ impl Batch {
                 };
                 self.num_bytes += 1024 + detail.len();
                 let twin = twin.map(|twin| twin.id);
-                self.declined.push(DeclinedRow { id, capture, original, status, reason, detail, twin, offset });
+                self.declined.push(DeclinedRow {
+                    id,
+                    capture,
+                    original,
+                    status,
+                    reason,
+                    detail,
+                    twin,
+                    offset,
+                });
             }
             (Verdict::Accepted { .. }, _) => unreachable!("only a photo is accepted"),
         }

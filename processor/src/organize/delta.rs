@@ -69,15 +69,29 @@ impl Tables {
     ///
     /// # Errors
     /// The store or a table cannot be read or written.
-    pub async fn open(root: &ObjectRoot, dataset: &DatasetId, partition: i32) -> Result<Self, ProcessorError> {
-        let photos = ObjectKey::PhotosTable { dataset: dataset.clone() };
-        let rejections = ObjectKey::RejectionsTable { dataset: dataset.clone() };
+    pub async fn open(
+        root: &ObjectRoot,
+        dataset: &DatasetId,
+        partition: i32,
+    ) -> Result<Self, ProcessorError> {
+        let photos = ObjectKey::PhotosTable {
+            dataset: dataset.clone(),
+        };
+        let rejections = ObjectKey::RejectionsTable {
+            dataset: dataset.clone(),
+        };
         let mut tables = Self {
             dataset: dataset.clone(),
             app_id: format!("{}/{partition}", schemas::topics::PREPARED),
             root: root.clone(),
-            photos: open_or_create(root, &photos, table::photos().as_ref().try_into_kernel()).await?,
-            rejections: open_or_create(root, &rejections, table::rejections().as_ref().try_into_kernel()).await?,
+            photos: open_or_create(root, &photos, table::photos().as_ref().try_into_kernel())
+                .await?,
+            rejections: open_or_create(
+                root,
+                &rejections,
+                table::rejections().as_ref().try_into_kernel(),
+            )
+            .await?,
             position: -1,
         };
         tables.position = tables.committed(&tables.photos).await?;
@@ -102,7 +116,10 @@ impl Tables {
 
     /// The version that the photos table is at.
     pub fn version(&self) -> i64 {
-        self.photos.version().and_then(|version| i64::try_from(version).ok()).unwrap_or(-1)
+        self.photos
+            .version()
+            .and_then(|version| i64::try_from(version).ok())
+            .unwrap_or(-1)
     }
 
     /// Commits the files of a batch whose records stand at `offsets`, first and last, and
@@ -119,12 +136,18 @@ impl Tables {
     ) -> Result<i64, ProcessorError> {
         let mut actions = Vec::new();
         if let Some(file) = photos {
-            let table = ObjectKey::PhotosTable { dataset: self.dataset.clone() };
-            actions.push(Action::Add(add(&self.write_file(&table, offsets, file).await?)));
+            let table = ObjectKey::PhotosTable {
+                dataset: self.dataset.clone(),
+            };
+            actions.push(Action::Add(add(&self
+                .write_file(&table, offsets, file)
+                .await?)));
         }
         let mut entry = CommitEntry { rejections: None };
         if let Some(file) = rejections {
-            let table = ObjectKey::RejectionsTable { dataset: self.dataset.clone() };
+            let table = ObjectKey::RejectionsTable {
+                dataset: self.dataset.clone(),
+            };
             entry.rejections = Some(self.write_file(&table, offsets, file).await?);
         }
         let version = self.commit_photos(offsets.1, actions, &entry).await?;
@@ -141,7 +164,10 @@ impl Tables {
         file: ShardFile,
     ) -> Result<FileEntry, ProcessorError> {
         let app = self.app_id.replace('/', "-");
-        let path = format!("{app}-{first:012}-{last:012}-{}.parquet", uuid::Uuid::now_v7().simple());
+        let path = format!(
+            "{app}-{first:012}-{last:012}-{}.parquet",
+            uuid::Uuid::now_v7().simple()
+        );
         let entry = FileEntry {
             path: path.clone(),
             num_bytes: file.bytes.len(),
@@ -154,20 +180,35 @@ impl Tables {
         loop {
             tries += 1;
             let options = PutOptions::from(PutMode::Create);
-            match self.root.store().put_opts(&key, payload.clone(), options).await {
+            match self
+                .root
+                .store()
+                .put_opts(&key, payload.clone(), options)
+                .await
+            {
                 Ok(_) => return Ok(entry),
                 // Nobody else has this name: an earlier try arrived though its answer did not.
                 Err(object_store::Error::AlreadyExists { .. }) => {
-                    let found = self.root.store().head(&key).await.map_err(ProcessorError::store(format!("reading back {key}")))?;
+                    let found = self
+                        .root
+                        .store()
+                        .head(&key)
+                        .await
+                        .map_err(ProcessorError::store(format!("reading back {key}")))?;
                     if found.size == entry.num_bytes as u64 {
                         return Ok(entry);
                     }
                     return Err(ProcessorError::Table {
                         table: table.to_string(),
-                        what: format!("{key} has {} bytes and should have {}", found.size, entry.num_bytes),
+                        what: format!(
+                            "{key} has {} bytes and should have {}",
+                            found.size, entry.num_bytes
+                        ),
                     });
                 }
-                Err(error) if tries >= MAX_TRIES => return Err(ProcessorError::store(format!("writing {key}"))(error)),
+                Err(error) if tries >= MAX_TRIES => {
+                    return Err(ProcessorError::store(format!("writing {key}"))(error));
+                }
                 Err(error) => {
                     tracing::warn!(%error, %key, tries, "writing a shard failed; trying again");
                     pause(tries).await;
@@ -177,20 +218,26 @@ impl Tables {
     }
 
     /// The one commit that counts.
-    async fn commit_photos(&mut self, last: i64, actions: Vec<Action>, entry: &CommitEntry) -> Result<i64, ProcessorError> {
+    async fn commit_photos(
+        &mut self,
+        last: i64,
+        actions: Vec<Action>,
+        entry: &CommitEntry,
+    ) -> Result<i64, ProcessorError> {
         let before = self.position;
         let mut tries = 0;
         loop {
             tries += 1;
             let info = serde_json::to_value(entry).unwrap_or_default();
-            let failure = match commit(&self.photos, &self.app_id, last, actions.clone(), info).await {
-                Ok(version) => {
-                    reload(&mut self.photos, "photos", &self.dataset).await?;
-                    self.position = last;
-                    return Ok(version);
-                }
-                Err(error) => error,
-            };
+            let failure =
+                match commit(&self.photos, &self.app_id, last, actions.clone(), info).await {
+                    Ok(version) => {
+                        reload(&mut self.photos, "photos", &self.dataset).await?;
+                        self.position = last;
+                        return Ok(version);
+                    }
+                    Err(error) => error,
+                };
             // Did it arrive all the same? Has somebody else gone on?
             reload(&mut self.photos, "photos", &self.dataset).await?;
             let position = self.committed(&self.photos).await?;
@@ -206,23 +253,40 @@ impl Tables {
                 });
             }
             if tries >= MAX_TRIES {
-                return Err(ProcessorError::delta(format!("committing to photos of {}", self.dataset))(failure));
+                return Err(ProcessorError::delta(format!(
+                    "committing to photos of {}",
+                    self.dataset
+                ))(failure));
             }
             tracing::warn!(error = %failure, dataset = %self.dataset, tries, "a commit failed; trying again");
             pause(tries).await;
         }
     }
 
-    async fn commit_rejections(&mut self, last: i64, file: &FileEntry) -> Result<(), ProcessorError> {
+    async fn commit_rejections(
+        &mut self,
+        last: i64,
+        file: &FileEntry,
+    ) -> Result<(), ProcessorError> {
         let mut tries = 0;
         while self.committed(&self.rejections).await? < last {
             tries += 1;
             let actions = vec![Action::Add(add(file))];
-            let result = commit(&self.rejections, &self.app_id, last, actions, serde_json::Value::Null).await;
+            let result = commit(
+                &self.rejections,
+                &self.app_id,
+                last,
+                actions,
+                serde_json::Value::Null,
+            )
+            .await;
             reload(&mut self.rejections, "rejections", &self.dataset).await?;
             if let Err(error) = result {
                 if tries >= MAX_TRIES {
-                    return Err(ProcessorError::delta(format!("committing to rejections of {}", self.dataset))(error));
+                    return Err(ProcessorError::delta(format!(
+                        "committing to rejections of {}",
+                        self.dataset
+                    ))(error));
                 }
                 tracing::warn!(%error, dataset = %self.dataset, tries, "a commit failed; reading and trying again");
                 pause(tries).await;
@@ -240,16 +304,30 @@ impl Tables {
         let log = self.photos.log_store();
         let newest = self.photos.version().unwrap_or(0);
         for version in (0..=newest).rev() {
-            let doing = || ProcessorError::delta(format!("reading version {version} of photos of {}", self.dataset));
-            let Some(bytes) = log.read_commit_entry(version).await.map_err(doing())? else { break };
-            let lines: Vec<serde_json::Value> =
-                bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+            let doing = || {
+                ProcessorError::delta(format!(
+                    "reading version {version} of photos of {}",
+                    self.dataset
+                ))
+            };
+            let Some(bytes) = log.read_commit_entry(version).await.map_err(doing())? else {
+                break;
+            };
+            let lines: Vec<serde_json::Value> = bytes
+                .split(|&byte| byte == b'\n')
+                .filter_map(|line| serde_json::from_slice(line).ok())
+                .collect();
             let ours = lines.iter().any(|line| {
-                line["txn"]["appId"] == self.app_id.as_str() && line["txn"]["version"] == self.position
+                line["txn"]["appId"] == self.app_id.as_str()
+                    && line["txn"]["version"] == self.position
             });
             if ours {
-                let entry = lines.iter().find_map(|line| line["commitInfo"].get(COMMIT_ENTRY)).cloned();
-                let entry = entry.and_then(|entry| serde_json::from_value::<CommitEntry>(entry).ok());
+                let entry = lines
+                    .iter()
+                    .find_map(|line| line["commitInfo"].get(COMMIT_ENTRY))
+                    .cloned();
+                let entry =
+                    entry.and_then(|entry| serde_json::from_value::<CommitEntry>(entry).ok());
                 if let Some(file) = entry.and_then(|entry| entry.rejections) {
                     tracing::info!(dataset = %self.dataset, version, "finishing a commit that a crash cut in two");
                     self.commit_rejections(self.position, &file).await?;
@@ -264,21 +342,37 @@ impl Tables {
         let doing = || ProcessorError::delta(format!("reading the position of {}", self.dataset));
         let snapshot = table.snapshot().map_err(doing())?;
         let log = table.log_store();
-        Ok(snapshot.transaction_version(log.as_ref(), &self.app_id).await.map_err(doing())?.unwrap_or(-1))
+        Ok(snapshot
+            .transaction_version(log.as_ref(), &self.app_id)
+            .await
+            .map_err(doing())?
+            .unwrap_or(-1))
     }
 }
 
 async fn pause(tries: u32) {
     let jitter = rand_millis(100);
-    tokio::time::sleep(std::time::Duration::from_millis((100 << tries.min(5)) + jitter)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(
+        (100 << tries.min(5)) + jitter,
+    ))
+    .await;
 }
 
 fn rand_millis(below: u64) -> u64 {
     uuid::Uuid::now_v7().as_u64_pair().1 % below
 }
 
-async fn reload(table: &mut DeltaTable, name: &str, dataset: &DatasetId) -> Result<(), ProcessorError> {
-    table.update_state().await.map_err(ProcessorError::delta(format!("reading {name} of {dataset}")))
+async fn reload(
+    table: &mut DeltaTable,
+    name: &str,
+    dataset: &DatasetId,
+) -> Result<(), ProcessorError> {
+    table
+        .update_state()
+        .await
+        .map_err(ProcessorError::delta(format!(
+            "reading {name} of {dataset}"
+        )))
 }
 
 /// One try, built on the state that `table` was last read at: if the table has moved on
@@ -298,8 +392,16 @@ async fn commit(
             last,
             Some(chrono::Utc::now().timestamp_millis()),
         ))
-        .with_metadata(if info.is_null() { None } else { Some((COMMIT_ENTRY.to_owned(), info)) });
-    let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        .with_metadata(if info.is_null() {
+            None
+        } else {
+            Some((COMMIT_ENTRY.to_owned(), info))
+        });
+    let operation = DeltaOperation::Write {
+        mode: SaveMode::Append,
+        partition_by: None,
+        predicate: None,
+    };
     let snapshot = table.snapshot()?;
     let done = CommitBuilder::from(properties)
         .with_actions(actions)
@@ -335,12 +437,18 @@ async fn open_or_create<E: std::fmt::Display>(
     key: &ObjectKey,
     columns: Result<StructType, E>,
 ) -> Result<DeltaTable, ProcessorError> {
-    let columns = columns
-        .map_err(|error| ProcessorError::Table { table: key.to_string(), what: format!("its columns: {error}") })?;
+    let columns = columns.map_err(|error| ProcessorError::Table {
+        table: key.to_string(),
+        what: format!("its columns: {error}"),
+    })?;
     let url = root.table_url(key);
     let build = || {
         DeltaTableBuilder::from_url(url.clone())
-            .and_then(|builder| builder.with_storage_backend(root.outer(), url.clone()).build())
+            .and_then(|builder| {
+                builder
+                    .with_storage_backend(root.outer(), url.clone())
+                    .build()
+            })
             .map_err(ProcessorError::delta(format!("opening {key}")))
     };
     let mut table = build()?;

@@ -97,7 +97,9 @@ impl Index {
     pub fn add_photo(&mut self, id: CaptureId, group: CaptureId, prints: &Fingerprints) {
         self.judged.insert(id);
         // A dataset of four billion photos has other limits before this one.
-        let Ok(number) = u32::try_from(self.photos.len()) else { return };
+        let Ok(number) = u32::try_from(self.photos.len()) else {
+            return;
+        };
         self.photos.push((id, group));
         self.by_file.entry(prints.sha256).or_insert(number);
         self.by_pixels.entry(prints.pixel_sha256).or_insert(number);
@@ -127,21 +129,36 @@ impl Index {
             if phash_distance > policy.max_phash_distance {
                 continue;
             }
-            let pdq_distance = self.pdqs[n].iter().zip(&prints.pdq).map(|(a, b)| (a ^ b).count_ones()).sum();
+            let pdq_distance = self.pdqs[n]
+                .iter()
+                .zip(&prints.pdq)
+                .map(|(a, b)| (a ^ b).count_ones())
+                .sum();
             if pdq_distance <= policy.max_pdq_distance
-                && nearest.is_none_or(|(pdq, phash, _)| (pdq_distance, phash_distance) < (pdq, phash))
+                && nearest
+                    .is_none_or(|(pdq, phash, _)| (pdq_distance, phash_distance) < (pdq, phash))
             {
                 nearest = Some((pdq_distance, phash_distance, self.hashed[n]));
             }
         }
         let (pdq_distance, phash_distance, number) = nearest?;
-        self.twin(number, Reason::NearDuplicate, Some((phash_distance, pdq_distance)))
+        self.twin(
+            number,
+            Reason::NearDuplicate,
+            Some((phash_distance, pdq_distance)),
+        )
     }
 
     fn twin(&self, number: u32, reason: Reason, distances: Option<(u32, u32)>) -> Option<Twin> {
         let &(id, group) = self.photos.get(number as usize)?;
         let (phash_distance, pdq_distance) = distances.unzip();
-        Some(Twin { id, group, reason, phash_distance, pdq_distance })
+        Some(Twin {
+            id,
+            group,
+            reason,
+            phash_distance,
+            pdq_distance,
+        })
     }
 }
 
@@ -160,7 +177,11 @@ mod tests {
     }
 
     fn policy() -> Policy {
-        Policy { max_phash_distance: 2, max_pdq_distance: 2, ..Policy::default() }
+        Policy {
+            max_phash_distance: 2,
+            max_pdq_distance: 2,
+            ..Policy::default()
+        }
     }
 
     #[test]
@@ -176,7 +197,10 @@ mod tests {
         assert_eq!((twin.id, twin.reason), (b, Reason::PixelDuplicate));
         wanted.pixel_sha256 = Sha256::of(b"other pixels");
         let twin = index.find_twin(&wanted, &policy()).unwrap();
-        assert_eq!((twin.id, twin.reason, twin.pdq_distance), (a, Reason::NearDuplicate, Some(0)));
+        assert_eq!(
+            (twin.id, twin.reason, twin.pdq_distance),
+            (a, Reason::NearDuplicate, Some(0))
+        );
     }
 
     #[test]
@@ -186,7 +210,10 @@ mod tests {
         for (n, phash) in [0b11, 0b1, 0b1].into_iter().enumerate() {
             index.add_photo(ids[n], ids[n], &prints(n as u8, phash));
         }
-        assert_eq!(index.find_twin(&prints(9, 0), &policy()).unwrap().id, ids[1]);
+        assert_eq!(
+            index.find_twin(&prints(9, 0), &policy()).unwrap().id,
+            ids[1]
+        );
         assert_eq!(index.find_twin(&prints(9, 0b111_0000), &policy()), None);
     }
 
@@ -195,7 +222,10 @@ mod tests {
         let mut index = Index::default();
         let id = CaptureId::new();
         index.add_photo(id, id, &prints(1, 0));
-        let plain = Fingerprints { pdq_quality: 10, ..prints(2, 0) };
+        let plain = Fingerprints {
+            pdq_quality: 10,
+            ..prints(2, 0)
+        };
         assert_eq!(index.find_twin(&plain, &policy()), None);
     }
 }

@@ -48,18 +48,31 @@ pub fn judge(id: CaptureId, prepared: &PhotoPrepared, index: &Index) -> Verdict 
         Some(Prepared::Rejection(rejection)) => return rejected(rejection),
         None => return declined(Reason::Corrupt, "the record holds no photo".into(), None),
     };
-    let prints = capture.sha256.as_slice().try_into().ok().and_then(|sha256| Fingerprints::of(sha256, photo));
+    let prints = capture
+        .sha256
+        .as_slice()
+        .try_into()
+        .ok()
+        .and_then(|sha256| Fingerprints::of(sha256, photo));
     let Some(prints) = prints else {
-        return declined(Reason::Corrupt, "the record's fingerprints are incomplete".into(), None);
+        return declined(
+            Reason::Corrupt,
+            "the record's fingerprints are incomplete".into(),
+            None,
+        );
     };
 
     let twin = index.find_twin(&prints, &policy);
     if let Some(twin) = twin
-        && (twin.reason != Reason::NearDuplicate || policy.near_duplicates() == NearDuplicates::Drop)
+        && (twin.reason != Reason::NearDuplicate
+            || policy.near_duplicates() == NearDuplicates::Drop)
     {
         return declined(twin.reason, describe(&twin), Some(twin));
     }
-    let findings = photo.scores.as_ref().and_then(crate::prepare::quality_findings);
+    let findings = photo
+        .scores
+        .as_ref()
+        .and_then(crate::prepare::quality_findings);
     if let Some((reason, detail)) = findings
         && policy.quality() != Quality::Keep
     {
@@ -72,11 +85,17 @@ pub fn judge(id: CaptureId, prepared: &PhotoPrepared, index: &Index) -> Verdict 
         return verdict;
     }
     if capture.unknown_label {
-        let detail = format!("label {:?} is not among the dataset's labels", capture.label);
+        let detail = format!(
+            "label {:?} is not among the dataset's labels",
+            capture.label
+        );
         return declined(Reason::UnknownLabel, detail, None);
     }
     let group = twin.map_or(id, |twin| twin.group);
-    Verdict::Accepted { group, split: Split::of_group(group) }
+    Verdict::Accepted {
+        group,
+        split: Split::of_group(group),
+    }
 }
 
 fn rejected(rejection: &Rejection) -> Verdict {
@@ -85,13 +104,21 @@ fn rejected(rejection: &Rejection) -> Verdict {
 }
 
 fn declined(reason: Reason, detail: String, twin: Option<Twin>) -> Verdict {
-    Verdict::Declined { status: reason.status(), reason, detail, twin }
+    Verdict::Declined {
+        status: reason.status(),
+        reason,
+        detail,
+        twin,
+    }
 }
 
 fn describe(twin: &Twin) -> String {
     match (twin.phash_distance, twin.pdq_distance) {
         (Some(phash), Some(pdq)) => {
-            format!("{phash} of 64 phash bits and {pdq} of 256 pdq bits differ from {}", twin.id)
+            format!(
+                "{phash} of 64 phash bits and {pdq} of 256 pdq bits differ from {}",
+                twin.id
+            )
         }
         _ if twin.reason == Reason::PixelDuplicate => format!("the same pixels as {}", twin.id),
         _ => format!("the same file as {}", twin.id),
@@ -134,12 +161,17 @@ mod tests {
     }
 
     fn policy() -> Policy {
-        Policy { max_phash_distance: 4, max_pdq_distance: 10, ..Policy::default() }
+        Policy {
+            max_phash_distance: 4,
+            max_pdq_distance: 10,
+            ..Policy::default()
+        }
     }
 
     fn index_with(id: CaptureId, prepared: &PhotoPrepared) -> Index {
         let mut index = Index::default();
-        if let (Some(Prepared::Photo(photo)), Some(capture)) = (&prepared.result, &prepared.capture) {
+        if let (Some(Prepared::Photo(photo)), Some(capture)) = (&prepared.result, &prepared.capture)
+        {
             let sha256 = capture.sha256.as_slice().try_into().unwrap();
             index.add_photo(id, id, &Fingerprints::of(sha256, photo).unwrap());
         }
@@ -157,7 +189,13 @@ mod tests {
     fn the_first_photo_founds_its_group_and_the_split_is_that_of_the_group() {
         let id = CaptureId::new();
         let verdict = judge(id, &photo(1, 0, policy()), &Index::default());
-        assert_eq!(verdict, Verdict::Accepted { group: id, split: Split::of_group(id) });
+        assert_eq!(
+            verdict,
+            Verdict::Accepted {
+                group: id,
+                split: Split::of_group(id)
+            }
+        );
     }
 
     #[test]
@@ -165,14 +203,29 @@ mod tests {
         let first = CaptureId::new();
         let index = index_with(first, &photo(1, 0, policy()));
         let dropped = judge(CaptureId::new(), &photo(2, 0b11, policy()), &index);
-        assert_eq!(reason_of(&dropped), Some((Status::Duplicate, Reason::NearDuplicate)));
+        assert_eq!(
+            reason_of(&dropped),
+            Some((Status::Duplicate, Reason::NearDuplicate))
+        );
         assert!(matches!(dropped, Verdict::Declined { twin: Some(twin), .. } if twin.id == first));
-        let group = Policy { near_duplicates: NearDuplicates::Group.into(), ..policy() };
+        let group = Policy {
+            near_duplicates: NearDuplicates::Group.into(),
+            ..policy()
+        };
         let grouped = judge(CaptureId::new(), &photo(2, 0b11, group), &index);
-        assert_eq!(grouped, Verdict::Accepted { group: first, split: Split::of_group(first) });
+        assert_eq!(
+            grouped,
+            Verdict::Accepted {
+                group: first,
+                split: Split::of_group(first)
+            }
+        );
         // The same file adds nothing to a group.
         let copy = judge(CaptureId::new(), &photo(1, 0, group), &index);
-        assert_eq!(reason_of(&copy), Some((Status::Duplicate, Reason::ExactDuplicate)));
+        assert_eq!(
+            reason_of(&copy),
+            Some((Status::Duplicate, Reason::ExactDuplicate))
+        );
     }
 
     #[test]
@@ -185,8 +238,20 @@ mod tests {
             reason_of(&judge(CaptureId::new(), &prepared, &Index::default()))
         };
         assert_eq!(poor(policy()), Some((Status::Review, Reason::Dark)));
-        assert_eq!(poor(Policy { quality: Quality::Reject.into(), ..policy() }), Some((Status::Rejected, Reason::Dark)));
-        assert_eq!(poor(Policy { quality: Quality::Keep.into(), ..policy() }), None);
+        assert_eq!(
+            poor(Policy {
+                quality: Quality::Reject.into(),
+                ..policy()
+            }),
+            Some((Status::Rejected, Reason::Dark))
+        );
+        assert_eq!(
+            poor(Policy {
+                quality: Quality::Keep.into(),
+                ..policy()
+            }),
+            None
+        );
     }
 
     #[test]
@@ -194,10 +259,20 @@ mod tests {
         let mut prepared = photo(1, 0, policy());
         prepared.capture.as_mut().unwrap().unknown_label = true;
         let verdict = judge(CaptureId::new(), &prepared, &Index::default());
-        assert_eq!(reason_of(&verdict), Some((Status::Review, Reason::UnknownLabel)));
+        assert_eq!(
+            reason_of(&verdict),
+            Some((Status::Review, Reason::UnknownLabel))
+        );
         let reason = Reason::Truncated.to_string();
-        prepared.result = Some(Prepared::Rejection(Rejection { reason, detail: "at byte 7".into(), original: None }));
+        prepared.result = Some(Prepared::Rejection(Rejection {
+            reason,
+            detail: "at byte 7".into(),
+            original: None,
+        }));
         let verdict = judge(CaptureId::new(), &prepared, &Index::default());
-        assert_eq!(reason_of(&verdict), Some((Status::Rejected, Reason::Truncated)));
+        assert_eq!(
+            reason_of(&verdict),
+            Some((Status::Rejected, Reason::Truncated))
+        );
     }
 }

@@ -6,8 +6,8 @@ use arrow::datatypes::{Float32Type, Int32Type, Int64Type, TimestampMicrosecondTy
 use deltalake_core::DeltaTable;
 use deltalake_core::logstore::parquet_reader::ParquetObjectReader;
 use futures::TryStreamExt as _;
-use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::ProjectionMask;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use schemas::events::{CaptureDecided, Scores};
 use schemas::{CaptureId, Sha256, Status};
 
@@ -31,23 +31,59 @@ pub struct Loaded {
 ///
 /// # Errors
 /// A file cannot be read, or is not ours.
-pub async fn load(tables: &Tables, partition: i32, tell_from: i64) -> Result<Loaded, ProcessorError> {
-    let mut loaded = Loaded { index: Index::default(), outcomes: Vec::new() };
+pub async fn load(
+    tables: &Tables,
+    partition: i32,
+    tell_from: i64,
+) -> Result<Loaded, ProcessorError> {
+    let mut loaded = Loaded {
+        index: Index::default(),
+        outcomes: Vec::new(),
+    };
     let version = tables.version();
-    read(tables.photos(), PHOTO_COLUMNS, |rows| photos(rows, version, partition, tell_from, &mut loaded)).await?;
-    read(tables.rejections(), REJECTION_COLUMNS, |rows| rejections(rows, version, partition, tell_from, &mut loaded))
-        .await?;
+    read(tables.photos(), PHOTO_COLUMNS, |rows| {
+        photos(rows, version, partition, tell_from, &mut loaded)
+    })
+    .await?;
+    read(tables.rejections(), REJECTION_COLUMNS, |rows| {
+        rejections(rows, version, partition, tell_from, &mut loaded)
+    })
+    .await?;
     Ok(loaded)
 }
 
 const PHOTO_COLUMNS: &[&str] = &[
-    "id", "label", "original.sha256", "received_at", "phash", "pdq", "pdq_quality", "pixel_sha256", "group_id", "split",
-    "dark_score", "light_score", "blurry_score", "low_information_score", "odd_aspect_ratio_score", "odd_size_score",
-    "grayscale_score", "kafka.partition", "kafka.offset",
+    "id",
+    "label",
+    "original.sha256",
+    "received_at",
+    "phash",
+    "pdq",
+    "pdq_quality",
+    "pixel_sha256",
+    "group_id",
+    "split",
+    "dark_score",
+    "light_score",
+    "blurry_score",
+    "low_information_score",
+    "odd_aspect_ratio_score",
+    "odd_size_score",
+    "grayscale_score",
+    "kafka.partition",
+    "kafka.offset",
 ];
 
 const REJECTION_COLUMNS: &[&str] = &[
-    "id", "label", "status", "reason", "detail", "twin_id", "original.sha256", "received_at", "kafka.partition",
+    "id",
+    "label",
+    "status",
+    "reason",
+    "detail",
+    "twin_id",
+    "original.sha256",
+    "received_at",
+    "kafka.partition",
     "kafka.offset",
 ];
 
@@ -57,17 +93,28 @@ async fn read(
     mut take: impl FnMut(&RecordBatch) -> Option<()>,
 ) -> Result<(), ProcessorError> {
     let name = table.table_url().to_string();
-    let snapshot = table.snapshot().map_err(ProcessorError::delta(format!("reading {name}")))?;
-    let files: Vec<_> =
-        snapshot.log_data().into_iter().map(|file| (file.object_store_path(), file.size())).collect();
+    let snapshot = table
+        .snapshot()
+        .map_err(ProcessorError::delta(format!("reading {name}")))?;
+    let files: Vec<_> = snapshot
+        .log_data()
+        .into_iter()
+        .map(|file| (file.object_store_path(), file.size()))
+        .collect();
     let store = table_store(table);
     for (path, size) in files {
         let doing = || ProcessorError::parquet(format!("reading {path} of {name}"));
         let reader = ParquetObjectReader::new(store.clone(), path.clone())
             .with_file_size(u64::try_from(size).unwrap_or_default());
-        let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(doing())?;
+        let builder = ParquetRecordBatchStreamBuilder::new(reader)
+            .await
+            .map_err(doing())?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        let mut stream = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(doing())?;
+        let mut stream = builder
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(doing())?;
         while let Some(rows) = stream.try_next().await.map_err(doing())? {
             take(&rows).ok_or_else(|| ProcessorError::Table {
                 table: name.clone(),
@@ -78,12 +125,24 @@ async fn read(
     Ok(())
 }
 
-fn photos(rows: &RecordBatch, version: i64, partition: i32, tell_from: i64, loaded: &mut Loaded) -> Option<()> {
+fn photos(
+    rows: &RecordBatch,
+    version: i64,
+    partition: i32,
+    tell_from: i64,
+    loaded: &mut Loaded,
+) -> Option<()> {
     let facts = Facts::of(rows)?;
-    let phash = rows.column_by_name("phash")?.as_primitive_opt::<Int64Type>()?;
+    let phash = rows
+        .column_by_name("phash")?
+        .as_primitive_opt::<Int64Type>()?;
     let pdq = rows.column_by_name("pdq")?.as_binary_opt::<i32>()?;
-    let pdq_quality = rows.column_by_name("pdq_quality")?.as_primitive_opt::<Int32Type>()?;
-    let pixels = rows.column_by_name("pixel_sha256")?.as_string_opt::<i32>()?;
+    let pdq_quality = rows
+        .column_by_name("pdq_quality")?
+        .as_primitive_opt::<Int32Type>()?;
+    let pixels = rows
+        .column_by_name("pixel_sha256")?
+        .as_string_opt::<i32>()?;
     let group = rows.column_by_name("group_id")?.as_string_opt::<i32>()?;
     let split = rows.column_by_name("split")?.as_string_opt::<i32>()?;
     for row in 0..rows.num_rows() {
@@ -95,9 +154,17 @@ fn photos(rows: &RecordBatch, version: i64, partition: i32, tell_from: i64, load
             pdq: pdq_words(pdq.value(row))?,
             pdq_quality: pdq_quality.value(row).try_into().ok()?,
         };
-        loaded.index.add_photo(id, group.value(row).parse().ok()?, &prints);
+        loaded
+            .index
+            .add_photo(id, group.value(row).parse().ok()?, &prints);
         if facts.must_be_told(row, partition, tell_from) {
-            let score = |name: &str| Some(rows.column_by_name(name)?.as_primitive_opt::<Float32Type>()?.value(row));
+            let score = |name: &str| {
+                Some(
+                    rows.column_by_name(name)?
+                        .as_primitive_opt::<Float32Type>()?
+                        .value(row),
+                )
+            };
             loaded.outcomes.push(CaptureDecided {
                 status: Status::Accepted.to_string(),
                 group_id: Some(group.value(row).to_owned()),
@@ -119,7 +186,13 @@ fn photos(rows: &RecordBatch, version: i64, partition: i32, tell_from: i64, load
     Some(())
 }
 
-fn rejections(rows: &RecordBatch, version: i64, partition: i32, tell_from: i64, loaded: &mut Loaded) -> Option<()> {
+fn rejections(
+    rows: &RecordBatch,
+    version: i64,
+    partition: i32,
+    tell_from: i64,
+    loaded: &mut Loaded,
+) -> Option<()> {
     let facts = Facts::of(rows)?;
     let text = |name: &str, row: usize| {
         let column = rows.column_by_name(name)?.as_string_opt::<i32>()?;
@@ -159,7 +232,9 @@ impl<'a> Facts<'a> {
             id: rows.column_by_name("id")?.as_string_opt()?,
             label: rows.column_by_name("label")?.as_string_opt()?,
             sha256: original.column_by_name("sha256")?.as_string_opt()?,
-            received_at: rows.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?,
+            received_at: rows
+                .column_by_name("received_at")?
+                .as_primitive_opt::<TimestampMicrosecondType>()?,
             partition: kafka.column_by_name("partition")?.as_primitive_opt()?,
             offset: kafka.column_by_name("offset")?.as_primitive_opt()?,
         })

@@ -30,7 +30,12 @@ pub fn outcome(id: CaptureId, prepared: &PhotoPrepared, verdict: &Verdict) -> Ca
             split: Some(split.to_string()),
             ..told
         },
-        Verdict::Declined { status, reason, detail, twin } => CaptureDecided {
+        Verdict::Declined {
+            status,
+            reason,
+            detail,
+            twin,
+        } => CaptureDecided {
             status: status.to_string(),
             reason: Some(reason.to_string()),
             detail: Some(detail.clone()),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Float32Array, Float32Builder, Int32Array, Int64Array, ListBuilder, 
+    ArrayRef, BinaryBuilder, Float32Array, Float32Builder, Int32Array, Int64Array, ListBuilder,
     RecordBatch, StringArray, StringBuilder, StructArray, StructBuilder, TimestampMicrosecondArray,
     new_null_array,
 };
@@ -39,26 +39,48 @@ pub struct ShardFile {
 ///
 /// # Errors
 /// Arrow or Parquet refuses: our own fault.
-pub fn photos(dataset: &DatasetId, partition: i32, mut rows: Vec<AcceptedRow>) -> Result<ShardFile, ProcessorError> {
+pub fn photos(
+    dataset: &DatasetId,
+    partition: i32,
+    mut rows: Vec<AcceptedRow>,
+) -> Result<ShardFile, ProcessorError> {
     rows.sort_by(|a, b| (&a.capture.label, a.offset).cmp(&(&b.capture.label, b.offset)));
     let labels = ends(rows.iter().map(|row| &row.capture.label));
     let schema = table::photos();
     let num_rows = rows.len();
-    let bytes = write(schema.clone(), num_rows, rows, |chunk| photo_columns(&schema, dataset, partition, chunk))?;
-    Ok(ShardFile { bytes, num_rows, labels })
+    let bytes = write(schema.clone(), num_rows, rows, |chunk| {
+        photo_columns(&schema, dataset, partition, chunk)
+    })?;
+    Ok(ShardFile {
+        bytes,
+        num_rows,
+        labels,
+    })
 }
 
 /// The file of these rejections, in the order they came.
 ///
 /// # Errors
 /// Arrow or Parquet refuses: our own fault.
-pub fn rejections(dataset: &DatasetId, partition: i32, rows: Vec<DeclinedRow>) -> Result<ShardFile, ProcessorError> {
+pub fn rejections(
+    dataset: &DatasetId,
+    partition: i32,
+    rows: Vec<DeclinedRow>,
+) -> Result<ShardFile, ProcessorError> {
     let labels = rows.iter().map(|row| &row.capture.label);
-    let labels = (labels.clone().min().cloned().unwrap_or_default(), labels.max().cloned().unwrap_or_default());
+    let labels = (
+        labels.clone().min().cloned().unwrap_or_default(),
+        labels.max().cloned().unwrap_or_default(),
+    );
     let num_rows = rows.len();
-    let bytes =
-        write(table::rejections(), num_rows, rows, |chunk| rejection_columns(dataset, partition, chunk))?;
-    Ok(ShardFile { bytes, num_rows, labels })
+    let bytes = write(table::rejections(), num_rows, rows, |chunk| {
+        rejection_columns(dataset, partition, chunk)
+    })?;
+    Ok(ShardFile {
+        bytes,
+        num_rows,
+        labels,
+    })
 }
 
 fn ends<'a>(mut labels: impl DoubleEndedIterator<Item = &'a String>) -> (String, String) {
@@ -74,8 +96,8 @@ fn write<R>(
     columns: impl Fn(&[R]) -> Vec<ArrayRef>,
 ) -> Result<Vec<u8>, ProcessorError> {
     let doing = || ProcessorError::parquet("writing a shard");
-    let mut writer =
-        ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties(num_rows))).map_err(doing())?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties(num_rows)))
+        .map_err(doing())?;
     let mut rows = rows.into_iter();
     loop {
         // Each chunk's rows are freed before the next one is copied.
@@ -91,7 +113,8 @@ fn write<R>(
 }
 
 fn properties(num_rows: usize) -> WriterProperties {
-    let column = |names: &[&str]| ColumnPath::new(names.iter().map(|&name| name.to_owned()).collect());
+    let column =
+        |names: &[&str]| ColumnPath::new(names.iter().map(|&name| name.to_owned()).collect());
     let picture = column(&["image", "bytes"]);
     let zstd = Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default());
     let mut properties = WriterProperties::builder()
@@ -105,7 +128,14 @@ fn properties(num_rows: usize) -> WriterProperties {
         .set_column_dictionary_enabled(picture.clone(), false)
         .set_column_encoding(picture.clone(), Encoding::PLAIN)
         .set_column_statistics_enabled(picture, EnabledStatistics::None);
-    for name in [&["image", "path"][..], &["id"], &["original", "key"], &["original", "sha256"], &["pixel_sha256"], &["pdq"]] {
+    for name in [
+        &["image", "path"][..],
+        &["id"],
+        &["original", "key"],
+        &["original", "sha256"],
+        &["pixel_sha256"],
+        &["pdq"],
+    ] {
         properties = properties.set_column_dictionary_enabled(column(name), false);
     }
     for name in [&["id"][..], &["original", "sha256"]] {
@@ -124,13 +154,23 @@ fn photo_columns(
     rows: &[AcceptedRow],
 ) -> Vec<ArrayRef> {
     let score = |pick: fn(&Scores) -> f32| -> ArrayRef {
-        let scores = rows.iter().map(|row| pick(&row.photo.scores.unwrap_or_default()));
+        let scores = rows
+            .iter()
+            .map(|row| pick(&row.photo.scores.unwrap_or_default()));
         Arc::new(Float32Array::from_iter_values(scores))
     };
-    let originals = rows.iter().map(|row| (&row.capture, row.photo.original.as_ref())).collect::<Vec<_>>();
-    let captured = rows.iter().map(|row| row.photo.captured_at_us.or(row.capture.captured_at_us));
+    let originals = rows
+        .iter()
+        .map(|row| (&row.capture, row.photo.original.as_ref()))
+        .collect::<Vec<_>>();
+    let captured = rows
+        .iter()
+        .map(|row| row.photo.captured_at_us.or(row.capture.captured_at_us));
     let column_type = |name: &str| {
-        schema.field_with_name(name).map(|field| field.data_type().clone()).unwrap_or(DataType::Null)
+        schema
+            .field_with_name(name)
+            .map(|field| field.data_type().clone())
+            .unwrap_or(DataType::Null)
     };
     vec![
         texts(rows.iter().map(|row| row.id.to_string())),
@@ -141,7 +181,10 @@ fn photo_columns(
         original_column(dataset, &originals),
         Arc::new(TimestampMicrosecondArray::from_iter(captured).with_timezone("UTC")),
         times(rows.iter().map(|row| row.capture.received_at_us)),
-        optional_texts(rows.iter().map(|row| Some(row.capture.device.as_str()).filter(|device| !device.is_empty()))),
+        optional_texts(
+            rows.iter()
+                .map(|row| Some(row.capture.device.as_str()).filter(|device| !device.is_empty())),
+        ),
         metadata(rows),
         score(|s| s.dark),
         score(|s| s.light),
@@ -150,7 +193,9 @@ fn photo_columns(
         score(|s| s.odd_aspect_ratio),
         score(|s| s.odd_size),
         score(|s| s.grayscale),
-        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.photo.phash.cast_signed()))),
+        Arc::new(Int64Array::from_iter_values(
+            rows.iter().map(|row| row.photo.phash.cast_signed()),
+        )),
         binaries(rows.iter().map(|row| row.photo.pdq.as_slice())),
         ints(rows.iter().map(|row| row.photo.pdq_quality)),
         texts(rows.iter().map(|row| hex(&row.photo.pixel_sha256))),
@@ -165,7 +210,10 @@ fn photo_columns(
 }
 
 fn rejection_columns(dataset: &DatasetId, partition: i32, rows: &[DeclinedRow]) -> Vec<ArrayRef> {
-    let originals = rows.iter().map(|row| (&row.capture, row.original.as_ref())).collect::<Vec<_>>();
+    let originals = rows
+        .iter()
+        .map(|row| (&row.capture, row.original.as_ref()))
+        .collect::<Vec<_>>();
     vec![
         texts(rows.iter().map(|row| row.id.to_string())),
         texts(rows.iter().map(|row| row.capture.label.as_str())),
@@ -189,7 +237,9 @@ fn optional_texts<S: AsRef<str>>(values: impl Iterator<Item = Option<S>>) -> Arr
 
 fn ints(values: impl Iterator<Item = u32>) -> ArrayRef {
     // Sides of pictures and counts of bits: all far below 2^31.
-    Arc::new(Int32Array::from_iter_values(values.map(|value| i32::try_from(value).unwrap_or(i32::MAX))))
+    Arc::new(Int32Array::from_iter_values(
+        values.map(|value| i32::try_from(value).unwrap_or(i32::MAX)),
+    ))
 }
 
 fn times(values: impl Iterator<Item = i64>) -> ArrayRef {
@@ -212,21 +262,47 @@ fn hex(bytes: &[u8]) -> String {
 
 fn images(rows: &[AcceptedRow]) -> ArrayRef {
     let bytes = binaries(rows.iter().map(|row| &row.photo.jpeg[..]));
-    structs(table::image_fields(), vec![bytes, texts(rows.iter().map(|row| format!("{}.jpg", row.id)))])
+    structs(
+        table::image_fields(),
+        vec![
+            bytes,
+            texts(rows.iter().map(|row| format!("{}.jpg", row.id))),
+        ],
+    )
 }
 
-fn original_column(dataset: &DatasetId, originals: &[(&CaptureReceived, Option<&Original>)]) -> ArrayRef {
+fn original_column(
+    dataset: &DatasetId,
+    originals: &[(&CaptureReceived, Option<&Original>)],
+) -> ArrayRef {
     let keys = originals.iter().map(|(capture, _)| {
         Sha256::try_from(capture.sha256.as_slice())
-            .map(|sha256| ObjectKey::Original { dataset: dataset.clone(), sha256 }.to_string())
+            .map(|sha256| {
+                ObjectKey::Original {
+                    dataset: dataset.clone(),
+                    sha256,
+                }
+                .to_string()
+            })
             .unwrap_or_default()
     });
     let side = |pick: fn(&Original) -> u32| -> ArrayRef {
-        let sides = originals.iter().map(|(_, original)| original.map(pick).and_then(|side| i32::try_from(side).ok()));
-        Arc::new(sides.map(|side| side.filter(|&side| side > 0)).collect::<Int32Array>())
+        let sides = originals
+            .iter()
+            .map(|(_, original)| original.map(pick).and_then(|side| i32::try_from(side).ok()));
+        Arc::new(
+            sides
+                .map(|side| side.filter(|&side| side > 0))
+                .collect::<Int32Array>(),
+        )
     };
-    let formats = originals.iter().map(|(_, o)| o.map(|o| o.format.as_str()).filter(|format| !format.is_empty()));
-    let sizes = originals.iter().map(|(capture, _)| i64::try_from(capture.num_bytes).unwrap_or(i64::MAX));
+    let formats = originals.iter().map(|(_, o)| {
+        o.map(|o| o.format.as_str())
+            .filter(|format| !format.is_empty())
+    });
+    let sizes = originals
+        .iter()
+        .map(|(capture, _)| i64::try_from(capture.num_bytes).unwrap_or(i64::MAX));
     structs(
         table::original_fields(),
         vec![
@@ -242,11 +318,22 @@ fn original_column(dataset: &DatasetId, originals: &[(&CaptureReceived, Option<&
 
 /// The client's metadata, and beside it what the camera wrote, under `camera.`.
 fn metadata(rows: &[AcceptedRow]) -> ArrayRef {
-    let mut builder =
-        ListBuilder::new(StructBuilder::from_fields(table::metadata_fields(), rows.len())).with_field(table::metadata_item());
+    let mut builder = ListBuilder::new(StructBuilder::from_fields(
+        table::metadata_fields(),
+        rows.len(),
+    ))
+    .with_field(table::metadata_item());
     for row in rows {
-        let told = row.capture.metadata.iter().map(|(key, value)| (key.clone(), value));
-        let read = row.photo.camera.iter().map(|(key, value)| (format!("camera.{key}"), value));
+        let told = row
+            .capture
+            .metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), value));
+        let read = row
+            .photo
+            .camera
+            .iter()
+            .map(|(key, value)| (format!("camera.{key}"), value));
         for (key, value) in told.chain(read) {
             let entry = builder.values();
             for (field, text) in [key.as_str(), value.as_str()].into_iter().enumerate() {
@@ -275,6 +362,9 @@ fn positions(partition: i32, offsets: impl ExactSizeIterator<Item = i64>) -> Arr
     let partitions = Int32Array::from(vec![partition; offsets.len()]);
     structs(
         table::kafka_fields(),
-        vec![Arc::new(partitions), Arc::new(Int64Array::from_iter_values(offsets))],
+        vec![
+            Arc::new(partitions),
+            Arc::new(Int64Array::from_iter_values(offsets)),
+        ],
     )
 }

@@ -55,12 +55,21 @@ pub struct OrganizeSettings {
 ///
 /// # Errors
 /// Kafka, the store or a table fails: call again, nothing is lost.
-pub async fn run(settings: &OrganizeSettings, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
+pub async fn run(
+    settings: &OrganizeSettings,
+    shutdown: &CancellationToken,
+) -> Result<(), ProcessorError> {
     let subscription = Subscription::open(&settings.broker, "organize", topics::PREPARED)
         .map_err(ProcessorError::kafka("subscribing to topic prepared"))?;
-    let producer = producer(&settings.broker.bootstrap_servers).map_err(ProcessorError::kafka("making a producer"))?;
-    let mut organizer =
-        Organizer { settings: settings.clone(), subscription, producer, partitions: HashMap::new(), in_flight: VecDeque::new() };
+    let producer = producer(&settings.broker.bootstrap_servers)
+        .map_err(ProcessorError::kafka("making a producer"))?;
+    let mut organizer = Organizer {
+        settings: settings.clone(),
+        subscription,
+        producer,
+        partitions: HashMap::new(),
+        in_flight: VecDeque::new(),
+    };
     let ended = organizer.work(shutdown).await;
     let ended = match ended {
         Ok(()) => organizer.commit_all().await,
@@ -100,7 +109,10 @@ struct Dataset {
 impl Partition {
     /// The lowest offset that still waits for its commit.
     fn low_water(&self) -> i64 {
-        let open = self.datasets.values().filter_map(|dataset| dataset.open.as_ref());
+        let open = self
+            .datasets
+            .values()
+            .filter_map(|dataset| dataset.open.as_ref());
         open.map(|batch| batch.offsets.0).min().unwrap_or(self.next)
     }
 }
@@ -132,36 +144,60 @@ impl Organizer {
     }
 
     fn next_due(&self) -> Instant {
-        let batches = self.partitions.values().flat_map(|p| p.datasets.values()).filter_map(|d| d.open.as_ref());
+        let batches = self
+            .partitions
+            .values()
+            .flat_map(|p| p.datasets.values())
+            .filter_map(|d| d.open.as_ref());
         let due = batches.map(|batch| batch.due(&self.settings.roll)).min();
         due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
 
     async fn take(&mut self, record: Record) -> Result<(), ProcessorError> {
-        let Record { partition, offset, payload } = record;
-        let Some(state) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        let Record {
+            partition,
+            offset,
+            payload,
+        } = record;
+        let Some(state) = self.partitions.get_mut(&partition) else {
+            return Ok(());
+        };
         state.next = offset + 1;
         let prepared = match decode(&payload) {
             Ok(prepared) => prepared,
             Err(what) => {
                 // Not one of ours: it cannot be a photo, and it must not stall the others.
-                tracing::error!(partition, offset, what, "a record of topic prepared cannot be read; left out");
+                tracing::error!(
+                    partition,
+                    offset,
+                    what,
+                    "a record of topic prepared cannot be read; left out"
+                );
                 ::metrics::counter!(metrics::POISON_RECORDS).increment(1);
                 return Ok(());
             }
         };
         let (id, dataset_id, prepared) = prepared;
         if !state.datasets.contains_key(&dataset_id) {
-            let opened = open_dataset(&self.settings.objects, &dataset_id, partition, state.start).await?;
+            let opened =
+                open_dataset(&self.settings.objects, &dataset_id, partition, state.start).await?;
             for told in opened.1 {
-                self.tell(CaptureDecided { dataset_id: dataset_id.to_string(), ..told }).await?;
+                self.tell(CaptureDecided {
+                    dataset_id: dataset_id.to_string(),
+                    ..told
+                })
+                .await?;
             }
             self.forget_idle();
             if let Some(state) = self.partitions.get_mut(&partition) {
                 state.datasets.insert(dataset_id.clone(), opened.0);
             }
         }
-        let Some(dataset) = self.partitions.get_mut(&partition).and_then(|p| p.datasets.get_mut(&dataset_id)) else {
+        let Some(dataset) = self
+            .partitions
+            .get_mut(&partition)
+            .and_then(|p| p.datasets.get_mut(&dataset_id))
+        else {
             return Ok(());
         };
         dataset.used_at = Instant::now();
@@ -175,7 +211,8 @@ impl Organizer {
         remember(&mut dataset.index, id, &prepared, &verdict);
         let told = outcome(id, &prepared, &verdict);
         let reason = told.reason.clone().unwrap_or_default();
-        ::metrics::counter!(metrics::VERDICTS, "status" => told.status.clone(), "reason" => reason).increment(1);
+        ::metrics::counter!(metrics::VERDICTS, "status" => told.status.clone(), "reason" => reason)
+            .increment(1);
         let batch = dataset.open.get_or_insert_with(|| Batch::open(offset));
         batch.push(id, offset, prepared, verdict, told.clone());
         let full = batch.is_full(&self.settings.roll);
@@ -190,16 +227,25 @@ impl Organizer {
     async fn tell(&mut self, told: CaptureDecided) -> Result<(), ProcessorError> {
         let payload = told.encode_to_vec();
         loop {
-            let record = FutureRecord::to(topics::OUTCOMES).key(&told.capture_id).payload(&payload);
+            let record = FutureRecord::to(topics::OUTCOMES)
+                .key(&told.capture_id)
+                .payload(&payload);
             match self.producer.send_result(record) {
                 Ok(delivery) => {
                     self.in_flight.push_back(delivery);
                     break;
                 }
-                Err((rdkafka::error::KafkaError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull), _)) => {
+                Err((
+                    rdkafka::error::KafkaError::MessageProduction(
+                        rdkafka::types::RDKafkaErrorCode::QueueFull,
+                    ),
+                    _,
+                )) => {
                     self.settle().await?;
                 }
-                Err((error, _)) => return Err(ProcessorError::kafka("publishing an outcome")(error)),
+                Err((error, _)) => {
+                    return Err(ProcessorError::kafka("publishing an outcome")(error));
+                }
             }
         }
         if self.in_flight.len() >= OUTCOMES_IN_FLIGHT {
@@ -213,8 +259,14 @@ impl Organizer {
         for delivered in join_all(self.in_flight.drain(..)).await {
             match delivered {
                 Ok(Ok(_)) => {}
-                Ok(Err((error, _))) => return Err(ProcessorError::kafka("publishing an outcome")(error)),
-                Err(_) => return Err(ProcessorError::Subscription("the producer of outcomes ended".into())),
+                Ok(Err((error, _))) => {
+                    return Err(ProcessorError::kafka("publishing an outcome")(error));
+                }
+                Err(_) => {
+                    return Err(ProcessorError::Subscription(
+                        "the producer of outcomes ended".into(),
+                    ));
+                }
             }
         }
         Ok(())
@@ -246,11 +298,18 @@ impl Organizer {
         }
     }
 
-    fn open_batches(&self, pick: impl Fn(&Batch, &RollPolicy) -> bool) -> Vec<(i32, DatasetId, usize)> {
+    fn open_batches(
+        &self,
+        pick: impl Fn(&Batch, &RollPolicy) -> bool,
+    ) -> Vec<(i32, DatasetId, usize)> {
         let mut picked = Vec::new();
         for (&partition, state) in &self.partitions {
             for (id, dataset) in &state.datasets {
-                if let Some(batch) = dataset.open.as_ref().filter(|batch| pick(batch, &self.settings.roll)) {
+                if let Some(batch) = dataset
+                    .open
+                    .as_ref()
+                    .filter(|batch| pick(batch, &self.settings.roll))
+                {
                     picked.push((partition, id.clone(), batch.num_bytes()));
                 }
             }
@@ -265,15 +324,33 @@ impl Organizer {
             // Revoked a moment ago: the new owner does these records again.
             return Ok(());
         }
-        let Some(dataset) = self.partitions.get_mut(&partition).and_then(|p| p.datasets.get_mut(id)) else { return Ok(()) };
-        let Some(batch) = dataset.open.take() else { return Ok(()) };
+        let Some(dataset) = self
+            .partitions
+            .get_mut(&partition)
+            .and_then(|p| p.datasets.get_mut(id))
+        else {
+            return Ok(());
+        };
+        let Some(batch) = dataset.open.take() else {
+            return Ok(());
+        };
         let began = Instant::now();
-        let Batch { accepted, declined, outcomes, offsets, .. } = batch;
+        let Batch {
+            accepted,
+            declined,
+            outcomes,
+            offsets,
+            ..
+        } = batch;
         let (num_rows, num_declined) = (accepted.len(), declined.len());
         let of = id.clone();
         let (photos, rejections) = tokio::task::spawn_blocking(move || {
-            let photos = (!accepted.is_empty()).then(|| shard::photos(&of, partition, accepted)).transpose()?;
-            let rejections = (!declined.is_empty()).then(|| shard::rejections(&of, partition, declined)).transpose()?;
+            let photos = (!accepted.is_empty())
+                .then(|| shard::photos(&of, partition, accepted))
+                .transpose()?;
+            let rejections = (!declined.is_empty())
+                .then(|| shard::rejections(&of, partition, declined))
+                .transpose()?;
             Ok::<_, ProcessorError>((photos, rejections))
         })
         .await
@@ -284,7 +361,11 @@ impl Organizer {
         ::metrics::histogram!(metrics::COMMIT_SECONDS).record(began.elapsed().as_secs_f64());
         ::metrics::counter!(metrics::SHARD_BYTES).increment(num_bytes as u64);
         for told in outcomes {
-            self.tell(CaptureDecided { table_version: Some(version), ..told }).await?;
+            self.tell(CaptureDecided {
+                table_version: Some(version),
+                ..told
+            })
+            .await?;
         }
         self.settle().await?;
         self.announce(partition);
@@ -307,7 +388,10 @@ impl Organizer {
         if known <= MAX_INDEXED {
             return;
         }
-        let mut idle: Vec<_> = datasets().filter(|(_, d)| d.open.is_none()).map(|(id, d)| (d.used_at, id.clone(), d.index.len())).collect();
+        let mut idle: Vec<_> = datasets()
+            .filter(|(_, d)| d.open.is_none())
+            .map(|(id, d)| (d.used_at, id.clone(), d.index.len()))
+            .collect();
         idle.sort();
         for (_, id, len) in idle {
             if known <= MAX_INDEXED {
@@ -324,8 +408,14 @@ impl Organizer {
 fn decode(payload: &[u8]) -> Result<(CaptureId, DatasetId, PhotoPrepared), String> {
     let prepared = PhotoPrepared::decode(payload).map_err(|error| error.to_string())?;
     let capture = prepared.capture.as_ref().ok_or("it names no capture")?;
-    let id = capture.capture_id.parse().map_err(|error: schemas::InvalidId| error.to_string())?;
-    let dataset = capture.dataset_id.parse().map_err(|error: schemas::InvalidId| error.to_string())?;
+    let id = capture
+        .capture_id
+        .parse()
+        .map_err(|error: schemas::InvalidId| error.to_string())?;
+    let dataset = capture
+        .dataset_id
+        .parse()
+        .map_err(|error: schemas::InvalidId| error.to_string())?;
     Ok((id, dataset, prepared))
 }
 
@@ -340,15 +430,26 @@ async fn open_dataset(
     let loaded = load(&tables, partition, tell_from).await?;
     let (num_known, num_told) = (loaded.index.len(), loaded.outcomes.len());
     tracing::info!(dataset = %id, num_known, num_told, ms = began.elapsed().as_millis() as u64, "dataset opened");
-    Ok((Dataset { tables, index: loaded.index, open: None, used_at: Instant::now() }, loaded.outcomes))
+    Ok((
+        Dataset {
+            tables,
+            index: loaded.index,
+            open: None,
+            used_at: Instant::now(),
+        },
+        loaded.outcomes,
+    ))
 }
 
 /// Adds a judged record to the index, so that the next one is judged against it.
 fn remember(index: &mut Index, id: CaptureId, prepared: &PhotoPrepared, verdict: &Verdict) {
     let prints = match (&prepared.result, &prepared.capture) {
-        (Some(Prepared::Photo(photo)), Some(capture)) => {
-            capture.sha256.as_slice().try_into().ok().and_then(|sha256| Fingerprints::of(sha256, photo))
-        }
+        (Some(Prepared::Photo(photo)), Some(capture)) => capture
+            .sha256
+            .as_slice()
+            .try_into()
+            .ok()
+            .and_then(|sha256| Fingerprints::of(sha256, photo)),
         _ => None,
     };
     match (verdict, prints) {

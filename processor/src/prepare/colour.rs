@@ -58,7 +58,10 @@ mod tests {
         let srgb = ColorProfile::new_srgb().encode().unwrap();
         for rgb in [[0, 0, 0], [255, 255, 255], [200, 30, 90]] {
             let out = to_srgb(one(rgb), &srgb).rgb;
-            assert!(out.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) <= 1), "{out:?}");
+            assert!(
+                out.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) <= 1),
+                "{out:?}"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use schemas::Format;
 use super::header::Header;
 use super::limits::Deadline;
 use super::pixels::Pixels;
-use super::{Limits, Refusal};
+use super::Refusal;
 
 mod paced;
 
@@ -22,13 +22,10 @@ mod others;
 pub(super) fn decode(
     bytes: &[u8],
     header: &Header<'_>,
-    limits: &Limits,
     deadline: Deadline,
 ) -> Result<Pixels, Refusal> {
     let pixels = match (header.format, &header.jpeg) {
-        (Format::Jpeg, Some(frame)) => {
-            jpeg::decode(bytes, header, frame, limits.target_short_side, deadline)
-        }
+        (Format::Jpeg, Some(frame)) => jpeg::decode(bytes, header, frame, deadline),
         (Format::Png, _) => png::decode(bytes, header, deadline),
         _ => others::decode(bytes, header, deadline),
     };

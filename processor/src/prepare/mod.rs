@@ -19,14 +19,14 @@ use std::time::Instant;
 
 use fast_image_resize::FilterType;
 use metrics::{counter, histogram};
-use schemas::events::{Photo, Rejection};
 use schemas::Reason;
+use schemas::events::{Photo, Rejection};
 
 use crate::metrics::{PREPARE_STEP_SECONDS, PREPARED_PHOTOS};
 
 mod limits;
-pub use limits::Limits;
 use limits::Deadline;
+pub use limits::Limits;
 
 mod refusal;
 use refusal::Refusal;
@@ -103,7 +103,7 @@ fn run_steps(
     let original = header.original();
     let facts = header.exif.map(exif::facts).unwrap_or_default();
 
-    let decoded = timed("decode", || decode::decode(bytes, header, limits, deadline))?;
+    let decoded = timed("decode", || decode::decode(bytes, header, deadline))?;
     let pixel_sha256 = timed("hash", || decoded.upright_sha256(stored_size, orientation));
     deadline.check()?;
     let size = resize::target_size(header.width, header.height, limits.target_short_side);
@@ -121,8 +121,7 @@ fn run_steps(
         scores::scores(&small, size, limits.target_short_side)
     });
     let (phash, pdq) = timed("prints", || (phash::phash(&small), pdq::pdq(&small)));
-    let jpeg =
-        timed("encode", || encode::encode(&small, limits.jpeg_quality)).map_err(failure)?;
+    let jpeg = timed("encode", || encode::encode(&small, limits.jpeg_quality)).map_err(failure)?;
     deadline.check()?;
 
     Ok(Photo {

@@ -81,7 +81,9 @@ fn blur_columns(from: &[f32], to: &mut [f32], width: usize, window: usize) {
     let mut sums = vec![0.0; width];
     let mut num = 0;
     let add = |sums: &mut [f32], row: &[f32], sign: f32| {
-        sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += sign * v);
+        sums.iter_mut()
+            .zip(row)
+            .for_each(|(sum, v)| *sum += sign * v);
     };
     for row in rows.iter().take(ahead) {
         add(&mut sums, row, 1.0);
@@ -149,7 +151,10 @@ fn transform(samples: &Samples) -> Frequencies {
     let mut columns = [[0.0; SAMPLES]; FREQUENCIES];
     for (column, cosine) in columns.iter_mut().zip(cosines) {
         for (factor, row) in cosine.iter().zip(samples) {
-            column.iter_mut().zip(row).for_each(|(sum, v)| *sum += factor * v);
+            column
+                .iter_mut()
+                .zip(row)
+                .for_each(|(sum, v)| *sum += factor * v);
         }
     }
     std::array::from_fn(|i| {

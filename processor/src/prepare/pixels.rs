@@ -46,7 +46,11 @@ impl Pixels {
     /// the ones that everything else is computed from. So equal hashes mean an equal
     /// row in the table, and different rows mean different hashes. The fraction
     /// depends on the size in the header alone, hence it is the same for copies.
-    pub(super) fn upright_sha256(&self, original: (u32, u32), orientation: Orientation) -> [u8; 32] {
+    pub(super) fn upright_sha256(
+        &self,
+        original: (u32, u32),
+        orientation: Orientation,
+    ) -> [u8; 32] {
         let mut hash = Sha256::new();
         let sizes = [original, (self.width, self.height)];
         for (width, height) in sizes.map(|(w, h)| orientation.upright_size(w, h)) {
@@ -151,7 +155,9 @@ mod tests {
         let stored = Pixels {
             width,
             height,
-            rgb: (0..width * height * 3).map(|n| (n * 7 % 251) as u8).collect(),
+            rgb: (0..width * height * 3)
+                .map(|n| (n * 7 % 251) as u8)
+                .collect(),
         };
         let upright = stored.clone().upright(Orientation::from_exif(6));
         for y in 0..width {

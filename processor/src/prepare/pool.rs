@@ -239,7 +239,10 @@ impl Shared {
             if let Some(job) = state.queue.pop_front() {
                 return Some(job);
             }
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -38,10 +38,7 @@ impl Refusal {
 
     /// The file is damaged at `offset`.
     pub(super) fn corrupt_at(offset: usize, what: &str) -> Self {
-        Self::new(
-            Reason::Corrupt,
-            format!("damaged at byte {offset}: {what}"),
-        )
+        Self::new(Reason::Corrupt, format!("damaged at byte {offset}: {what}"))
     }
 
     /// A decoder's own words on damage, cut to a length that a person reads.

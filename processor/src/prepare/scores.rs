@@ -15,7 +15,11 @@ use super::pixels::Pixels;
 use super::resize::resize;
 
 /// Scores a small upright picture.
-pub(super) fn scores(small: &Pixels, original: (u32, u32), target_short_side: u32) -> events::Scores {
+pub(super) fn scores(
+    small: &Pixels,
+    original: (u32, u32),
+    target_short_side: u32,
+) -> events::Scores {
     let pixels = small.rgb.as_chunks::<3>().0;
     let is_gray = pixels.iter().all(|[r, g, b]| r == g && g == b);
     let (dark, light) = brightness_scores(pixels);
@@ -195,7 +199,12 @@ pub fn quality_findings(scores: &events::Scores) -> Option<(Reason, String)> {
         MIN_LOW_INFORMATION
     };
     let finding = |reason, score: f32, limit: f32, words: &str| {
-        (score < limit).then(|| (reason, format!("{words} (score {score:.2}, limit {limit:.2})")))
+        (score < limit).then(|| {
+            (
+                reason,
+                format!("{words} (score {score:.2}, limit {limit:.2})"),
+            )
+        })
     };
     let (dark, light) = (scores.dark, scores.light);
     finding(Reason::Dark, dark, MIN_DARK, "too dark to see much")

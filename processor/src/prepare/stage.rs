@@ -55,13 +55,17 @@ pub struct PrepareSettings {
 ///
 /// # Errors
 /// Kafka fails: call again, nothing is lost.
-pub async fn run(settings: &PrepareSettings, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
+pub async fn run(
+    settings: &PrepareSettings,
+    shutdown: &CancellationToken,
+) -> Result<(), ProcessorError> {
     let mut subscription = Subscription::open(&settings.broker, "prepare", topics::CAPTURES)
         .map_err(ProcessorError::kafka("subscribing to topic captures"))?;
     let worker = Worker {
         store: settings.store.clone(),
         pool: settings.pool.clone(),
-        producer: producer(&settings.broker.bootstrap_servers).map_err(ProcessorError::kafka("making a producer"))?,
+        producer: producer(&settings.broker.bootstrap_servers)
+            .map_err(ProcessorError::kafka("making a producer"))?,
         fetched_bytes: Arc::new(Semaphore::new(FETCHED_BYTES)),
     };
     let mut progress = Progress::default();
@@ -107,7 +111,8 @@ impl Progress {
     }
 
     fn revoke(&mut self, partitions: &[i32]) {
-        self.0.retain(|partition, _| !partitions.contains(partition));
+        self.0
+            .retain(|partition, _| !partitions.contains(partition));
     }
 
     fn begin(&mut self, partition: i32, offset: i64) {
@@ -120,7 +125,9 @@ impl Progress {
     /// The offset below which all is done, if the partition is still ours.
     fn done(&mut self, partition: i32, offset: i64) -> Option<i64> {
         let (in_work, next) = self.0.get_mut(&partition)?;
-        in_work.remove(&offset).then(|| in_work.first().copied().unwrap_or(*next))
+        in_work
+            .remove(&offset)
+            .then(|| in_work.first().copied().unwrap_or(*next))
     }
 }
 
@@ -139,7 +146,8 @@ impl Worker {
             Ok(capture) => {
                 let began = Instant::now();
                 let result = self.prepare(&capture).await?;
-                ::metrics::histogram!(metrics::PREPARE_SECONDS).record(began.elapsed().as_secs_f64());
+                ::metrics::histogram!(metrics::PREPARE_SECONDS)
+                    .record(began.elapsed().as_secs_f64());
                 self.publish(capture, result).await?;
             }
             Err(error) => {
@@ -151,14 +159,25 @@ impl Worker {
     }
 
     async fn prepare(&self, capture: &CaptureReceived) -> Result<Prepared, ProcessorError> {
-        let permits = u32::try_from(capture.num_bytes).unwrap_or(u32::MAX).min(FETCHED_BYTES as u32);
+        let permits = u32::try_from(capture.num_bytes)
+            .unwrap_or(u32::MAX)
+            .min(FETCHED_BYTES as u32);
         // The semaphore is never closed; without it the photo is fetched all the same.
-        let _held = self.fetched_bytes.clone().acquire_many_owned(permits).await.ok();
+        let _held = self
+            .fetched_bytes
+            .clone()
+            .acquire_many_owned(permits)
+            .await
+            .ok();
         let bytes = match self.fetch(capture).await? {
             Ok(bytes) => bytes,
             Err(detail) => {
                 let reason = Reason::OriginalDamaged.to_string();
-                return Ok(Prepared::Rejection(Rejection { reason, detail, original: None }));
+                return Ok(Prepared::Rejection(Rejection {
+                    reason,
+                    detail,
+                    original: None,
+                }));
             }
         };
         Ok(match self.pool.prepare(bytes).await {
@@ -169,8 +188,14 @@ impl Worker {
 
     /// The original, if it is there and is what was uploaded; else what is wrong with it.
     /// A store that fails is waited for: the photo can do nothing about it.
-    async fn fetch(&self, capture: &CaptureReceived) -> Result<Result<Bytes, String>, ProcessorError> {
-        let (Ok(dataset), Ok(sha256)) = (capture.dataset_id.parse(), Sha256::try_from(capture.sha256.as_slice())) else {
+    async fn fetch(
+        &self,
+        capture: &CaptureReceived,
+    ) -> Result<Result<Bytes, String>, ProcessorError> {
+        let (Ok(dataset), Ok(sha256)) = (
+            capture.dataset_id.parse(),
+            Sha256::try_from(capture.sha256.as_slice()),
+        ) else {
             return Ok(Err("the record names no original".into()));
         };
         let key = Path::from(ObjectKey::Original { dataset, sha256 }.to_string());
@@ -189,7 +214,9 @@ impl Worker {
                     match found {
                         Ok(found) if found == sha256 => return Ok(Ok(bytes)),
                         Ok(found) if tries > 1 => {
-                            return Ok(Err(format!("the stored original {key} now has the hash {found}")));
+                            return Ok(Err(format!(
+                                "the stored original {key} now has the hash {found}"
+                            )));
                         }
                         _ => {}
                     }
@@ -211,12 +238,21 @@ impl Worker {
     }
 
     /// Publishes until the broker has it; a full queue or a broker that is away is waited for.
-    async fn publish(&self, capture: CaptureReceived, result: Prepared) -> Result<(), ProcessorError> {
+    async fn publish(
+        &self,
+        capture: CaptureReceived,
+        result: Prepared,
+    ) -> Result<(), ProcessorError> {
         let dataset = capture.dataset_id.clone();
-        let message =
-            PhotoPrepared { capture: Some(capture), result: Some(result), pipeline_version: PIPELINE_VERSION.to_owned() };
+        let message = PhotoPrepared {
+            capture: Some(capture),
+            result: Some(result),
+            pipeline_version: PIPELINE_VERSION.to_owned(),
+        };
         let payload = message.encode_to_vec();
-        let record = FutureRecord::to(topics::PREPARED).key(&dataset).payload(&payload);
+        let record = FutureRecord::to(topics::PREPARED)
+            .key(&dataset)
+            .payload(&payload);
         self.producer
             .send(record, Timeout::Never)
             .await
@@ -233,7 +269,9 @@ mod tests {
     fn the_position_never_passes_a_record_that_is_still_in_work() {
         let mut progress = Progress::default();
         progress.assign(0, 5);
-        [5, 6, 7].into_iter().for_each(|offset| progress.begin(0, offset));
+        [5, 6, 7]
+            .into_iter()
+            .for_each(|offset| progress.begin(0, offset));
         assert_eq!(progress.done(0, 7), Some(5));
         assert_eq!(progress.done(0, 5), Some(6));
         assert_eq!(progress.done(0, 6), Some(8));

@@ -107,7 +107,7 @@ mod tests {
         };
         let line = verdict_line(&capture);
         let start =
-            format!("duplicate, near_duplicate of {twin} : 2 of 64 bits of phash differ, 14 of ");
+            format!("duplicate, near_duplicate of {twin}: 2 of 64 bits of phash differ, 14 of ");
         assert!(line.starts_with(&start), "{line}");
         let table = verdict_table(&capture).plain();
         assert!(

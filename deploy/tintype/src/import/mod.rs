@@ -7,6 +7,8 @@ mod walk;
 mod journal;
 pub use journal::{Header, Journal, Line};
 
+mod send;
+
 mod awaited;
 
 mod tally;

@@ -76,7 +76,10 @@ pub fn report(
     if json {
         print_json(&whole(&mut finished, dataset, folder))?;
     } else {
-        print(words(&mut finished)?)?;
+        let words = words(&mut finished)?;
+        if !words.is_empty() {
+            print(words)?;
+        }
     }
     let tally = &finished.tally;
     let again = "run the same command again: it sends only what is missing";
@@ -142,10 +145,10 @@ fn words(finished: &mut Finished) -> anyhow::Result<String> {
     let listed = listing(&mut finished.journal)?;
     let tally = &finished.tally;
     let mut text = String::new();
-    if tally.files() == 0 {
-        text += "no file to import";
-    } else {
-        text += &tally.table().plain();
+    match (&finished.ended, tally.files()) {
+        (Ended::Complete, 0) => text += "there is no file in the folder",
+        (_, 0) => return Ok(text),
+        _ => text += &tally.table().plain(),
     }
     text += &listed;
     let seconds = finished.whole.as_secs_f64();

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use schemas::http::{Capture, CaptureReceipt};
-use schemas::{CaptureId, Label, Reason, Sha256, Status};
+use schemas::http::Capture;
+use schemas::{CaptureId, Label, Reason, Status};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -18,9 +18,10 @@ use tokio::time::Instant;
 use super::awaited::{Awaited, Waiting};
 use super::journal::{Journal, Line};
 use super::progress::Progress;
+use super::send::{Answered, send};
 use super::tally::{Tally, Verdict};
 use super::walk::{FileKey, Found, Skipped, Step, Walk};
-use crate::client::{Backoff, Client, ClientError, Next, Photo, Verdicts};
+use crate::client::{Backoff, Client, ClientError, Next, Verdicts};
 
 /// Files that the walk may be ahead of the sending. A few keep the senders busy;
 /// more would only be stale.
@@ -131,8 +132,6 @@ fn walk_ahead(order: &Order) -> anyhow::Result<(mpsc::Receiver<Step>, JoinHandle
     Ok((steps, handle))
 }
 
-type Sending =
-    FuturesUnordered<BoxFuture<'static, (Found, Label, Result<CaptureReceipt, ClientError>)>>;
 type Asking = FuturesUnordered<BoxFuture<'static, (CaptureId, Result<Capture, ClientError>)>>;
 
 struct Run {
@@ -141,7 +140,7 @@ struct Run {
     progress: Progress,
     tally: Tally,
     awaited: Awaited,
-    sending: Sending,
+    sending: FuturesUnordered<BoxFuture<'static, Answered>>,
     asking: Asking,
     sent_now: u64,
     began: Instant,
@@ -190,8 +189,8 @@ impl Run {
                     Some(step) => self.take_step(step)?,
                     None => walking = false,
                 },
-                Some((found, label, result)) = self.sending.next() => {
-                    if let Some(error) = self.take_receipt(found, &label, result)? {
+                Some(answered) = self.sending.next() => {
+                    if let Some(error) = self.take_receipt(answered)? {
                         return Ok(Ended::Stopped(error));
                     }
                 }
@@ -240,43 +239,37 @@ impl Run {
             }
         };
         let known = self.journal.come_upon(found.key);
-        let known = known.and_then(|known| Some((known, known.status?)));
-        match known {
-            Some((known, Status::Queued)) if self.order.wait.is_some() => {
+        let capture = known.and_then(|known| known.capture);
+        let status = known.and_then(|known| known.status);
+        match (status, capture) {
+            (Some(Status::Queued), Some(capture)) if self.order.wait.is_some() => {
                 let line = Line::new(found.key, &found.relative, Some(&label));
                 let key = found.key;
-                match known.capture {
-                    Some(capture) => self.expect(capture, Waiting { key, line }),
-                    None => Ok(()),
-                }
+                self.expect(capture, Waiting { key, line })
             }
-            Some((known, status)) => {
-                let verdict = Verdict::Judged(status, known.reason);
+            // A verdict at the door has no capture; all others have.
+            (Some(status), capture) if capture.is_some() || status == Status::Rejected => {
+                let reason = known.and_then(|known| known.reason);
+                let verdict = Verdict::Judged(status, reason);
                 self.tally.count(Some(&label), verdict);
                 Ok(())
             }
-            None => {
-                let order = (self.order.client.clone(), self.order.dataset.clone());
-                let backoff = self.order.backoff;
-                let send = async move {
-                    let result = send(&order.0, &order.1, backoff, &found, &label).await;
-                    (found, label, result)
-                };
-                self.sending.push(Box::pin(send));
+            _ => {
+                self.sending.push(send(&self.order, found, label));
                 Ok(())
             }
         }
     }
 
     /// Notes what the server answered; gives the error back if it holds for all.
-    fn take_receipt(
-        &mut self,
-        found: Found,
-        label: &Label,
-        result: Result<CaptureReceipt, ClientError>,
-    ) -> anyhow::Result<Option<ClientError>> {
-        let mut line = Line::new(found.key, &found.relative, Some(label));
-        let receipt = match result {
+    fn take_receipt(&mut self, answered: Answered) -> anyhow::Result<Option<ClientError>> {
+        let Answered {
+            found,
+            label,
+            receipt,
+        } = answered;
+        let mut line = Line::new(found.key, &found.relative, Some(&label));
+        let receipt = match receipt {
             Ok(receipt) => receipt,
             Err(error) if error.next_after_retries() == Next::Stop => return Ok(Some(error)),
             Err(error) => {
@@ -306,7 +299,7 @@ impl Run {
             self.expect(receipt.id, waiting)?;
         } else {
             self.tally
-                .count(Some(label), Verdict::Judged(receipt.status, line.reason));
+                .count(Some(&label), Verdict::Judged(receipt.status, line.reason));
         }
         Ok(None)
     }
@@ -421,52 +414,4 @@ async fn next_verdict(verdicts: &mut Option<Verdicts>) -> Capture {
         Some(verdicts) => verdicts.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// Sends one file, with retries.
-async fn send(
-    client: &Client,
-    dataset: &str,
-    backoff: Backoff,
-    found: &Found,
-    label: &Label,
-) -> Result<CaptureReceipt, ClientError> {
-    let once = async |idempotency_key: &str| {
-        let photo = Photo {
-            dataset,
-            label,
-            path: &found.path,
-            idempotency_key,
-        };
-        backoff.run(|| client.send(photo)).await
-    };
-    let key = format!("import-{:032x}", found.key.0);
-    match once(&key).await {
-        // Another file of the same path, size and time has used the key: one from
-        // another machine, or this one before somebody edited it and set its clock
-        // back. Its content tells it apart.
-        Err(ClientError::Refused { problem, .. })
-            if problem.status == 422 && problem.code.contains("idempotency") =>
-        {
-            let sha256 = hash(found.path.clone()).await?;
-            once(&format!("{key}-{sha256}")).await
-        }
-        result => result,
-    }
-}
-
-/// The hash of a file, on a blocking thread, a piece at a time.
-async fn hash(path: PathBuf) -> Result<Sha256, ClientError> {
-    use sha2::Digest as _;
-    let name = path.clone();
-    let unreadable = move |source| ClientError::File { path: name, source };
-    let hashed = tokio::task::spawn_blocking(move || {
-        let mut hasher = sha2::Sha256::new();
-        std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
-        Ok(Sha256::from(<[u8; 32]>::from(hasher.finalize())))
-    });
-    hashed
-        .await
-        .unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)))
-        .map_err(unreadable)
 }

@@ -43,7 +43,11 @@ const MISSING_ANSWERS: u32 = 2;
 
 /// Partitions of each topic. One process uses them all, so a few suffice to keep
 /// datasets apart; a dataset's partition never changes, so neither does this number.
-const PARTITIONS: [(&str, i32); 3] = [(topics::CAPTURES, 4), (topics::PREPARED, 4), (topics::OUTCOMES, 1)];
+const PARTITIONS: [(&str, i32); 3] = [
+    (topics::CAPTURES, 4),
+    (topics::PREPARED, 4),
+    (topics::OUTCOMES, 1),
+];
 
 /// A running broker; it ends when this is dropped.
 pub struct EmbeddedBroker {
@@ -63,16 +67,31 @@ impl EmbeddedBroker {
         let stop = CancellationToken::new();
         let bootstrap_servers = format!("127.0.0.1:{port}");
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name.into()).spawn(work).context("cannot start the embedded broker's threads")
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(work)
+                .context("cannot start the embedded broker's threads")
         };
         let serving = {
             let stop = stop.clone();
-            spawn("broker", Box::new(move || serve(&listener, &storage, ready, restarts, stop)))?
+            spawn(
+                "broker",
+                Box::new(move || serve(&listener, &storage, ready, restarts, stop)),
+            )?
         };
-        let mut broker = Self { bootstrap_servers: bootstrap_servers.clone(), stop: stop.clone(), threads: vec![serving] };
-        started.await.map_err(|_| anyhow!("the embedded broker ended at once"))??;
+        let mut broker = Self {
+            bootstrap_servers: bootstrap_servers.clone(),
+            stop: stop.clone(),
+            threads: vec![serving],
+        };
+        started
+            .await
+            .map_err(|_| anyhow!("the embedded broker ended at once"))??;
         broker.make_topics().await?;
-        let watch = spawn("broker-watch", Box::new(move || watch(&bootstrap_servers, &restart, &stop)))?;
+        let watch = spawn(
+            "broker-watch",
+            Box::new(move || watch(&bootstrap_servers, &restart, &stop)),
+        )?;
         broker.threads.push(watch);
         Ok(broker)
     }
@@ -83,11 +102,18 @@ impl EmbeddedBroker {
     }
 
     async fn make_topics(&self) -> anyhow::Result<()> {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &self.bootstrap_servers).create()?;
-        let topics = PARTITIONS.map(|(name, partitions)| NewTopic::new(name, partitions, TopicReplication::Fixed(1)));
-        let options = AdminOptions::new().operation_timeout(Some(START_WITHIN)).request_timeout(Some(START_WITHIN));
-        let made = admin.create_topics(&topics, &options).await.context("cannot make the topics")?;
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .create()?;
+        let topics = PARTITIONS
+            .map(|(name, partitions)| NewTopic::new(name, partitions, TopicReplication::Fixed(1)));
+        let options = AdminOptions::new()
+            .operation_timeout(Some(START_WITHIN))
+            .request_timeout(Some(START_WITHIN));
+        let made = admin
+            .create_topics(&topics, &options)
+            .await
+            .context("cannot make the topics")?;
         for topic in made {
             match topic {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -114,11 +140,17 @@ fn serve(
     mut restarts: mpsc::Receiver<()>,
     stop: CancellationToken,
 ) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("broker").enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("broker")
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            let _ = ready.send(Err(anyhow!(error).context("cannot start the embedded broker's runtime")));
+            let _ = ready.send(Err(
+                anyhow!(error).context("cannot start the embedded broker's runtime")
+            ));
             return;
         }
     };
@@ -152,7 +184,10 @@ fn serve(
     runtime.shutdown_timeout(Duration::from_secs(1));
 }
 
-async fn build(listener: &Url, storage: &Url) -> anyhow::Result<Broker<Controller<StorageContainer>, StorageContainer>> {
+async fn build(
+    listener: &Url,
+    storage: &Url,
+) -> anyhow::Result<Broker<Controller<StorageContainer>, StorageContainer>> {
     let mut broker = Broker::<Controller<StorageContainer>, StorageContainer>::builder()
         .node_id(1)
         .cluster_id("tintype")
@@ -164,13 +199,18 @@ async fn build(listener: &Url, storage: &Url) -> anyhow::Result<Broker<Controlle
         .build()
         .await
         .map_err(|error| anyhow!("the embedded broker cannot open its database: {error}"))?;
-    broker.register().await.map_err(|error| anyhow!("the embedded broker cannot use its database: {error}"))?;
+    broker
+        .register()
+        .await
+        .map_err(|error| anyhow!("the embedded broker cannot use its database: {error}"))?;
     Ok(broker)
 }
 
 /// Asks the broker for its topics, which takes it through its database.
 fn watch(bootstrap_servers: &str, restart: &mpsc::Sender<()>, stop: &CancellationToken) {
-    let client: Result<BaseConsumer, _> = ClientConfig::new().set("bootstrap.servers", bootstrap_servers).create();
+    let client: Result<BaseConsumer, _> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap_servers)
+        .create();
     let client = match client {
         Ok(client) => client,
         Err(error) => return tracing::error!(%error, "the embedded broker cannot be watched"),
@@ -197,10 +237,14 @@ fn free_port() -> std::io::Result<u16> {
 /// Tansu takes the path from the URL as it stands there, without decoding it, and below
 /// the working directory unless it begins with two slashes.
 fn storage_url(database: &Path) -> anyhow::Result<Url> {
-    let path = database.to_str().context("the data folder's path must be UTF-8")?;
+    let path = database
+        .to_str()
+        .context("the data folder's path must be UTF-8")?;
     let url = Url::parse(&format!("sqlite:///{path}"))?;
     if url.path() != format!("/{path}") {
-        bail!("the data folder {path:?} has signs in its path that the embedded broker cannot take (such as spaces); choose another with --data");
+        bail!(
+            "the data folder {path:?} has signs in its path that the embedded broker cannot take (such as spaces); choose another with --data"
+        );
     }
     Ok(url)
 }
@@ -211,7 +255,10 @@ mod tests {
 
     #[test]
     fn a_path_that_the_broker_would_misread_is_refused() {
-        assert_eq!(storage_url(Path::new("/a/b.db")).unwrap().path(), "//a/b.db");
+        assert_eq!(
+            storage_url(Path::new("/a/b.db")).unwrap().path(),
+            "//a/b.db"
+        );
         assert!(storage_url(Path::new("/a b/c.db")).is_err());
         assert!(storage_url(Path::new("/a?b/c.db")).is_err());
     }

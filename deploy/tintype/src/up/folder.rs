@@ -16,9 +16,11 @@ impl DataFolder {
     /// Makes the folder if it is not there, and takes it for this process alone. The
     /// system gives the lock back however the process ends.
     pub fn take(folder: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the data folder {}", folder.display()))?;
-        let root =
-            folder.canonicalize().with_context(|| format!("cannot open the data folder {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+        let root = folder
+            .canonicalize()
+            .with_context(|| format!("cannot open the data folder {}", folder.display()))?;
         let path = root.join("lock");
         let mut lock = File::options()
             .create(true)
@@ -45,10 +47,13 @@ impl DataFolder {
             }
         }
         // Who holds it, for the message above.
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).context("cannot write the lock")?;
+        lock.set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .context("cannot write the lock")?;
         for part in ["objects", "broker"] {
             let part = root.join(part);
-            std::fs::create_dir_all(&part).with_context(|| format!("cannot make {}", part.display()))?;
+            std::fs::create_dir_all(&part)
+                .with_context(|| format!("cannot make {}", part.display()))?;
         }
         Ok(Self { root, _lock: lock })
     }

@@ -48,11 +48,18 @@ async fn ready(State(health): State<Health>) -> Response {
     if ready {
         Json(body).into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], Json(body)).into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::RETRY_AFTER, "5")],
+            Json(body),
+        )
+            .into_response()
     }
 }
 
-async fn within<E: std::fmt::Display>(check: impl Future<Output = Result<(), E>>) -> Option<String> {
+async fn within<E: std::fmt::Display>(
+    check: impl Future<Output = Result<(), E>>,
+) -> Option<String> {
     match tokio::time::timeout(PATIENCE, check).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
@@ -63,21 +70,43 @@ async fn within<E: std::fmt::Display>(check: impl Future<Output = Result<(), E>>
 async fn metrics() -> Response {
     let mut text = telemetry::metrics().render();
     for (name, field, help) in [
-        ("process_resident_memory_bytes", "VmRSS:", "Memory of the process now"),
-        ("process_peak_resident_memory_bytes", "VmHWM:", "Most memory that the process ever had"),
+        (
+            "process_resident_memory_bytes",
+            "VmRSS:",
+            "Memory of the process now",
+        ),
+        (
+            "process_peak_resident_memory_bytes",
+            "VmHWM:",
+            "Most memory that the process ever had",
+        ),
     ] {
         if let Some(bytes) = memory(field) {
-            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {bytes}\n"));
+            text.push_str(&format!(
+                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {bytes}\n"
+            ));
         }
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response()
 }
 
 /// A field of the kernel's account of this process, in bytes; none where there is no such account.
 fn memory(field: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    line.trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
 }
 
 fn openapi() -> utoipa::openapi::OpenApi {

@@ -85,10 +85,15 @@ pub async fn run(args: UpArgs) -> anyhow::Result<Exit> {
 
 fn greet(running: &Running) {
     let url = &running.url;
-    println!("tintype is up\n\n  listening on  {url}\n  data in       {}", running.data.display());
+    println!(
+        "tintype is up\n\n  listening on  {url}\n  data in       {}",
+        running.data.display()
+    );
     let key = match &running.admin_token {
         Some(token) => {
-            println!("  admin key     {token}\n\nKeep the key: it is shown this once. Then try\n\n  export TINTYPE_KEY={token}");
+            println!(
+                "  admin key     {token}\n\nKeep the key: it is shown this once. Then try\n\n  export TINTYPE_KEY={token}"
+            );
             "$TINTYPE_KEY"
         }
         None => {
@@ -96,7 +101,11 @@ fn greet(running: &Running) {
             "$TINTYPE_KEY"
         }
     };
-    let flag = if url == crate::cli::DEFAULT_URL { String::new() } else { format!(" --url {url}") };
+    let flag = if url == crate::cli::DEFAULT_URL {
+        String::new()
+    } else {
+        format!(" --url {url}")
+    };
     println!(
         "  tintype dataset create cats{flag}\n  tintype upload photo.jpg --dataset cats --label tabby --wait{flag}\n  \
          curl -H \"Authorization: Bearer {key}\" -H 'X-Label: tabby' --data-binary @photo.jpg {url}/v1/datasets/cats/captures\n\n\
@@ -113,7 +122,10 @@ struct Signals {
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) {
@@ -148,7 +160,10 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
     let folder = DataFolder::take(&settings.data)?;
     // Bound first: a port that is taken is the most usual mistake, and the cheapest to tell.
     let listener = TcpListener::bind(settings.listen).await.with_context(|| {
-        format!("cannot listen on {}; is something else there? choose another address with --listen", settings.listen)
+        format!(
+            "cannot listen on {}; is something else there? choose another address with --listen",
+            settings.listen
+        )
     })?;
     let url = format!("http://{}", listener.local_addr()?);
     let broker = EmbeddedBroker::start(&folder.broker()).await?;
@@ -166,11 +181,20 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         objects.store().clone(),
         Some(folder.objects()),
         broker.bootstrap_servers(),
-        IngestSettings { max_body_bytes: settings.max_body_bytes, ..IngestSettings::default() },
+        IngestSettings {
+            max_body_bytes: settings.max_body_bytes,
+            ..IngestSettings::default()
+        },
     )?;
-    let pool = DecodePool::new(PoolSettings { threads: settings.decode_threads, ..PoolSettings::default() })
-        .context("cannot start the decode threads")?;
-    let kafka = processor::Broker { bootstrap_servers: broker.bootstrap_servers().to_owned(), sharing: Sharing::Alone };
+    let pool = DecodePool::new(PoolSettings {
+        threads: settings.decode_threads,
+        ..PoolSettings::default()
+    })
+    .context("cannot start the decode threads")?;
+    let kafka = processor::Broker {
+        bootstrap_servers: broker.bootstrap_servers().to_owned(),
+        sharing: Sharing::Alone,
+    };
     let pipeline = PipelineSettings {
         prepare: PrepareSettings {
             broker: kafka.clone(),
@@ -187,15 +211,26 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
                 max_age: settings.shard_max_age,
             },
         },
-        record: RecordSettings { broker: kafka.clone(), catalog: catalog.clone() },
+        record: RecordSettings {
+            broker: kafka.clone(),
+            catalog: catalog.clone(),
+        },
     };
     let (shutdown, stages_shutdown) = (CancellationToken::new(), CancellationToken::new());
     let stages = tokio::spawn(processor::run(pipeline, stages_shutdown.clone()));
-    let router = health::router(health::Health { catalog: catalog.clone(), ingest: ingest.clone() })
-        .merge(ingest.router())
-        .merge(catalog::http::router(catalog.clone(), shutdown.clone()));
+    let router = health::router(health::Health {
+        catalog: catalog.clone(),
+        ingest: ingest.clone(),
+    })
+    .merge(ingest.router())
+    .merge(catalog::http::router(catalog.clone(), shutdown.clone()));
     let router = catalog::http::with_fallbacks(router);
-    let server = tokio::spawn(serve::serve(listener, router, shutdown.clone(), DRAIN_REQUESTS));
+    let server = tokio::spawn(serve::serve(
+        listener,
+        router,
+        shutdown.clone(),
+        DRAIN_REQUESTS,
+    ));
     Ok(Running {
         url,
         admin_token: first_key.map(|key| key.token),
@@ -220,7 +255,10 @@ impl Running {
         let _ = self.server.await;
         self.ingest.drain(DRAIN_REQUESTS).await;
         self.stages_shutdown.cancel();
-        if tokio::time::timeout(DRAIN_STAGES, self.stages).await.is_err() {
+        if tokio::time::timeout(DRAIN_STAGES, self.stages)
+            .await
+            .is_err()
+        {
             tracing::warn!("some work was not finished in time; the next start does it again");
         }
         self.catalog.close().await;
@@ -235,6 +273,8 @@ impl Running {
 }
 
 fn object_root(folder: &Path) -> anyhow::Result<ObjectRoot> {
-    let url = Url::from_directory_path(folder).ok().context("the data folder's path must be absolute")?;
+    let url = Url::from_directory_path(folder)
+        .ok()
+        .context("the data folder's path must be absolute")?;
     Ok(ObjectRoot::new(Arc::new(LocalFileSystem::new()), url))
 }

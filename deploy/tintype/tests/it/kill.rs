@@ -20,8 +20,14 @@ const COPY_EVERY: usize = 7;
 /// uploads and retries, then checks each acknowledged capture against the tables.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_photo_is_there_once_whenever_the_process_dies() {
-    let rounds: usize = std::env::var("TINTYPE_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
-    let seed: u64 = std::env::var("TINTYPE_KILL_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let rounds: usize = std::env::var("TINTYPE_KILL_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(5);
+    let seed: u64 = std::env::var("TINTYPE_KILL_SEED")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1);
     let mut rng = StdRng::seed_from_u64(seed);
     let server = Server::start().await;
     let dataset = server.make_dataset("kill", json!({})).await;
@@ -32,7 +38,14 @@ async fn every_acknowledged_photo_is_there_once_whenever_the_process_dies() {
     let sent = Arc::new(AtomicUsize::new(0));
     let acknowledged: Arc<Mutex<BTreeMap<usize, Value>>> = Arc::default();
     let clients: Vec<_> = (0..3)
-        .map(|_| tokio::spawn(upload(server.clone(), stop.clone(), sent.clone(), acknowledged.clone())))
+        .map(|_| {
+            tokio::spawn(upload(
+                server.clone(),
+                stop.clone(),
+                sent.clone(),
+                acknowledged.clone(),
+            ))
+        })
         .collect();
 
     for round in 0..rounds {
@@ -43,12 +56,19 @@ async fn every_acknowledged_photo_is_there_once_whenever_the_process_dies() {
             server.start_again();
         }
         if round % 10 == 9 {
-            println!("{} kills, {} acknowledged", round + 1, acknowledged.lock().await.len());
+            println!(
+                "{} kills, {} acknowledged",
+                round + 1,
+                acknowledged.lock().await.len()
+            );
         }
         if rng.random_bool(0.5) {
             let deadline = std::time::Instant::now() + Duration::from_secs(60);
             while !is_ready(&readiness).await {
-                assert!(std::time::Instant::now() < deadline, "not ready within a minute");
+                assert!(
+                    std::time::Instant::now() < deadline,
+                    "not ready within a minute"
+                );
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -62,14 +82,22 @@ async fn every_acknowledged_photo_is_there_once_whenever_the_process_dies() {
 
     let server = server.read().await;
     let acknowledged = acknowledged.lock().await;
-    assert_eq!(acknowledged.len(), sent.load(Ordering::SeqCst), "every upload was acknowledged in the end");
+    assert_eq!(
+        acknowledged.len(),
+        sent.load(Ordering::SeqCst),
+        "every upload was acknowledged in the end"
+    );
     let mut verdicts = BTreeMap::new();
     for answer in acknowledged.values() {
         let id = answer["id"].as_str().unwrap().to_owned();
         let capture = server.verdict(&id, Duration::from_secs(60)).await;
         verdicts.insert(id, capture["status"].as_str().unwrap().to_owned());
     }
-    assert_eq!(verdicts.len(), acknowledged.len(), "two uploads got the same id");
+    assert_eq!(
+        verdicts.len(),
+        acknowledged.len(),
+        "two uploads got the same id"
+    );
 
     let tables = server.objects().join("tables").join(&dataset);
     let photos = table::rows(&tables.join("photos")).await;
@@ -77,14 +105,31 @@ async fn every_acknowledged_photo_is_there_once_whenever_the_process_dies() {
     let mut seen = BTreeSet::new();
     for (id, _) in photos.iter().chain(&rejections) {
         assert!(seen.insert(id.clone()), "{id} has two rows");
-        assert!(verdicts.contains_key(id), "{id} has a row and was never acknowledged");
+        assert!(
+            verdicts.contains_key(id),
+            "{id} has a row and was never acknowledged"
+        );
     }
     let in_photos: BTreeSet<_> = photos.iter().map(|(id, _)| id.clone()).collect();
-    let accepted: BTreeSet<_> = verdicts.iter().filter(|(_, status)| *status == "accepted").map(|(id, _)| id.clone()).collect();
-    assert_eq!(in_photos, accepted, "the table and the verdicts tell the same photos");
+    let accepted: BTreeSet<_> = verdicts
+        .iter()
+        .filter(|(_, status)| *status == "accepted")
+        .map(|(id, _)| id.clone())
+        .collect();
+    assert_eq!(
+        in_photos, accepted,
+        "the table and the verdicts tell the same photos"
+    );
     // Each picture exactly once, whichever of its copies came first.
-    let pictures: BTreeSet<_> = acknowledged.keys().map(|&number| picture_of(number)).collect();
-    assert_eq!(photos.len(), pictures.len(), "each picture is in the table once");
+    let pictures: BTreeSet<_> = acknowledged
+        .keys()
+        .map(|&number| picture_of(number))
+        .collect();
+    assert_eq!(
+        photos.len(),
+        pictures.len(),
+        "each picture is in the table once"
+    );
     let labels: BTreeSet<_> = photos.iter().map(|(_, label)| label.clone()).collect();
     assert_eq!(labels.len(), pictures.len());
     println!(
@@ -96,11 +141,17 @@ async fn every_acknowledged_photo_is_there_once_whenever_the_process_dies() {
 }
 
 fn picture_of(number: usize) -> usize {
-    if number % COPY_EVERY == COPY_EVERY - 1 { number / 2 - number / 2 % COPY_EVERY } else { number }
+    if number % COPY_EVERY == COPY_EVERY - 1 {
+        number / 2 - number / 2 % COPY_EVERY
+    } else {
+        number
+    }
 }
 
 async fn is_ready(readiness: &str) -> bool {
-    reqwest::get(readiness).await.is_ok_and(|answer| answer.status() == 200)
+    reqwest::get(readiness)
+        .await
+        .is_ok_and(|answer| answer.status() == 200)
 }
 
 /// Uploads picture after picture, each until it is acknowledged, with one Idempotency-Key.
@@ -114,7 +165,10 @@ async fn upload(
         let server = server.read().await;
         (server.url.clone(), server.key.clone())
     };
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+    let http = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .build()
+        .unwrap();
     while !stop.load(Ordering::SeqCst) {
         let number = sent.fetch_add(1, Ordering::SeqCst);
         let picture = picture_of(number);
@@ -138,7 +192,10 @@ async fn upload(
                     }
                 } else {
                     let body = answer.text().await.unwrap_or_default();
-                    assert!(matches!(status.as_u16(), 408 | 409 | 429 | 503), "{status}: {body}");
+                    assert!(
+                        matches!(status.as_u16(), 408 | 409 | 429 | 503),
+                        "{status}: {body}"
+                    );
                 }
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -11,7 +11,11 @@ pub fn jpeg(seed: u64) -> Vec<u8> {
     let blobs: Vec<([f32; 2], f32, [f32; 3])> = (0..14)
         .map(|_| {
             let place = [rng.random_range(0.0..320.0), rng.random_range(0.0..320.0)];
-            let colour = [rng.random_range(-120.0..120.0), rng.random_range(-120.0..120.0), rng.random_range(-120.0..120.0)];
+            let colour = [
+                rng.random_range(-120.0..120.0),
+                rng.random_range(-120.0..120.0),
+                rng.random_range(-120.0..120.0),
+            ];
             (place, rng.random_range(12.0..70.0), colour)
         })
         .collect();
@@ -20,16 +24,22 @@ pub fn jpeg(seed: u64) -> Vec<u8> {
         for x in 0..SIDE {
             let mut colour = [128.0_f32; 3];
             for (place, radius, tint) in &blobs {
-                let distance = ((x as f32 - place[0]).powi(2) + (y as f32 - place[1]).powi(2)).sqrt();
+                let distance =
+                    ((x as f32 - place[0]).powi(2) + (y as f32 - place[1]).powi(2)).sqrt();
                 // A soft edge of a few pixels: sharp enough not to be a blurred photo.
                 let cover = ((radius - distance) / 2.0 + 0.5).clamp(0.0, 1.0);
-                colour.iter_mut().zip(tint).for_each(|(channel, tint)| *channel += tint * cover);
+                colour
+                    .iter_mut()
+                    .zip(tint)
+                    .for_each(|(channel, tint)| *channel += tint * cover);
             }
             let noise = rng.random_range(-6.0..6.0);
             pixels.extend(colour.map(|channel| (channel + noise).clamp(0.0, 255.0) as u8));
         }
     }
     let mut bytes = Vec::new();
-    Encoder::new(&mut bytes, 85).encode(&pixels, SIDE as u16, SIDE as u16, ColorType::Rgb).unwrap();
+    Encoder::new(&mut bytes, 85)
+        .encode(&pixels, SIDE as u16, SIDE as u16, ColorType::Rgb)
+        .unwrap();
     bytes
 }

@@ -25,11 +25,25 @@ impl Server {
     /// The same with other settings in its environment.
     pub async fn start_with(settings: impl Fn(&mut Command)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let url = format!("http://127.0.0.1:{port}");
         let process = spawn(folder.path(), port, &settings);
-        let http = Client::builder().timeout(Duration::from_secs(20)).pool_max_idle_per_host(0).build().unwrap();
-        let mut server = Self { folder, url, key: String::new(), http, process };
+        let http = Client::builder()
+            .timeout(Duration::from_secs(20))
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap();
+        let mut server = Self {
+            folder,
+            url,
+            key: String::new(),
+            http,
+            process,
+        };
         server.wait_until_ready().await;
         let said = std::fs::read_to_string(server.folder.path().join("stdout")).unwrap();
         let at = said.find("tt_").expect("the first start shows a key");
@@ -56,7 +70,10 @@ impl Server {
 
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.process.id().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 
@@ -68,8 +85,13 @@ impl Server {
             {
                 return;
             }
-            let said = || std::fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "not ready after a minute:\n{}", said());
+            let said =
+                || std::fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default();
+            assert!(
+                Instant::now() < deadline,
+                "not ready after a minute:\n{}",
+                said()
+            );
             if let Some(code) = self.process.try_wait().unwrap() {
                 panic!("ended with {code} before it was ready:\n{}", said());
             }
@@ -80,12 +102,28 @@ impl Server {
     pub async fn make_dataset(&self, name: &str, body: Value) -> String {
         let mut body = body;
         body["name"] = name.into();
-        let answer = self.http.post(format!("{}/v1/datasets", self.url)).bearer_auth(&self.key).json(&body).send().await.unwrap();
+        let answer = self
+            .http
+            .post(format!("{}/v1/datasets", self.url))
+            .bearer_auth(&self.key)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 201);
-        answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
+        answer.json::<Value>().await.unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
-    pub async fn post(&self, dataset: &str, label: &str, key: Option<&str>, body: Vec<u8>) -> reqwest::Result<Response> {
+    pub async fn post(
+        &self,
+        dataset: &str,
+        label: &str,
+        key: Option<&str>,
+        body: Vec<u8>,
+    ) -> reqwest::Result<Response> {
         let mut request = self
             .http
             .post(format!("{}/v1/datasets/{dataset}/captures", self.url))
@@ -99,19 +137,35 @@ impl Server {
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Result<Response> {
-        self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.key).send().await
+        self.http
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(&self.key)
+            .send()
+            .await
     }
 
     /// The capture once it has a verdict, and once it is in the table if it was accepted.
     pub async fn verdict(&self, id: &str, within: Duration) -> Value {
         let deadline = Instant::now() + within;
         loop {
-            let capture: Value = self.get(&format!("/v1/captures/{id}")).await.unwrap().json().await.unwrap();
-            let judged = capture["status"].as_str().is_some_and(|status| status != "queued");
+            let capture: Value = self
+                .get(&format!("/v1/captures/{id}"))
+                .await
+                .unwrap()
+                .json()
+                .await
+                .unwrap();
+            let judged = capture["status"]
+                .as_str()
+                .is_some_and(|status| status != "queued");
             if judged && (capture["status"] != "accepted" || capture["table_version"].is_i64()) {
                 return capture;
             }
-            assert!(Instant::now() < deadline, "no verdict: {capture}\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "no verdict: {capture}\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -133,7 +187,13 @@ impl Drop for Server {
 }
 
 fn spawn(folder: &Path, port: u16, settings: &dyn Fn(&mut Command)) -> Child {
-    let log = |name: &str| std::fs::File::options().create(true).append(true).open(folder.join(name)).unwrap();
+    let log = |name: &str| {
+        std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join(name))
+            .unwrap()
+    };
     let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
     command
         .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--data"])

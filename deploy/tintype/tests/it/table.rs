@@ -11,16 +11,29 @@ use url::Url;
 /// The `id` and `label` of every row. Panics if a file that the log names is not there.
 pub async fn rows(folder: &Path) -> Vec<(String, String)> {
     let url = Url::from_directory_path(folder).unwrap();
-    let table = DeltaTableBuilder::from_url(url).unwrap().load().await.unwrap();
+    let table = DeltaTableBuilder::from_url(url)
+        .unwrap()
+        .load()
+        .await
+        .unwrap();
     let mut rows = Vec::new();
     for uri in table.get_file_uris().unwrap() {
         let path = uri.strip_prefix("file://").unwrap_or(&uri);
-        let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("dangling reference {path}: {error}"));
-        for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
+        let file = std::fs::File::open(path)
+            .unwrap_or_else(|error| panic!("dangling reference {path}: {error}"));
+        for batch in ParquetRecordBatchReaderBuilder::try_new(file)
+            .unwrap()
+            .build()
+            .unwrap()
+        {
             let batch = batch.unwrap();
             let ids = batch.column_by_name("id").unwrap().as_string::<i32>();
             let labels = batch.column_by_name("label").unwrap().as_string::<i32>();
-            rows.extend(ids.iter().zip(labels).map(|(id, label)| (id.unwrap().to_owned(), label.unwrap().to_owned())));
+            rows.extend(
+                ids.iter()
+                    .zip(labels)
+                    .map(|(id, label)| (id.unwrap().to_owned(), label.unwrap().to_owned())),
+            );
         }
     }
     rows

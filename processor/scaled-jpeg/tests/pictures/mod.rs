@@ -107,6 +107,14 @@ pub fn pixels(width: u16, height: u16, grey: bool) -> Vec<u8> {
 
 /// Encodes [`pixels`].
 pub fn encode(encoding: &Encoding) -> Vec<u8> {
+    encode_pixels(
+        encoding,
+        &pixels(encoding.width, encoding.height, encoding.grey),
+    )
+}
+
+/// Encodes grey or RGB pixels.
+pub fn encode_pixels(encoding: &Encoding, pixels: &[u8]) -> Vec<u8> {
     let Encoding { width, height, .. } = *encoding;
     let mut jpeg = Vec::new();
     let mut encoder = Encoder::new(&mut jpeg, encoding.quality);
@@ -119,8 +127,7 @@ pub fn encode(encoding: &Encoding) -> Vec<u8> {
     } else {
         ColorType::Rgb
     };
-    let pixels = pixels(width, height, encoding.grey);
-    encoder.encode(&pixels, width, height, colour).unwrap();
+    encoder.encode(pixels, width, height, colour).unwrap();
     jpeg
 }
 

@@ -12,7 +12,10 @@ use super::super::shard;
 use super::*;
 
 fn root(folder: &std::path::Path) -> ObjectRoot {
-    ObjectRoot::new(Arc::new(LocalFileSystem::new()), Url::from_directory_path(folder).unwrap())
+    ObjectRoot::new(
+        Arc::new(LocalFileSystem::new()),
+        Url::from_directory_path(folder).unwrap(),
+    )
 }
 
 fn declined(dataset: &DatasetId, offset: i64) -> ShardFile {
@@ -24,7 +27,16 @@ fn declined(dataset: &DatasetId, offset: i64) -> ShardFile {
         ..CaptureReceived::default()
     };
     let (status, reason) = (Status::Rejected, Reason::Truncated);
-    let row = DeclinedRow { id, capture, original: None, status, reason, detail: "cut".into(), twin: None, offset };
+    let row = DeclinedRow {
+        id,
+        capture,
+        original: None,
+        status,
+        reason,
+        detail: "cut".into(),
+        twin: None,
+        offset,
+    };
     shard::rejections(dataset, 0, vec![row]).unwrap()
 }
 
@@ -38,12 +50,18 @@ async fn a_commit_moves_the_position_of_both_tables() {
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
     let mut tables = Tables::open(&root, &dataset, 0).await.unwrap();
     assert_eq!(tables.position(), -1);
-    let version = tables.commit((0, 4), None, Some(declined(&dataset, 4))).await.unwrap();
+    let version = tables
+        .commit((0, 4), None, Some(declined(&dataset, 4)))
+        .await
+        .unwrap();
     assert_eq!((version, tables.position()), (1, 4));
     let again = Tables::open(&root, &dataset, 0).await.unwrap();
     assert_eq!((again.position(), num_files(again.rejections())), (4, 1));
     // Another partition's progress is its own.
-    assert_eq!(Tables::open(&root, &dataset, 1).await.unwrap().position(), -1);
+    assert_eq!(
+        Tables::open(&root, &dataset, 1).await.unwrap().position(),
+        -1
+    );
 }
 
 #[tokio::test]
@@ -51,9 +69,23 @@ async fn a_crash_between_the_two_commits_is_finished_on_the_next_open_and_only_o
     let folder = tempfile::tempdir().unwrap();
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
     let mut tables = Tables::open(&root, &dataset, 0).await.unwrap();
-    let table = ObjectKey::RejectionsTable { dataset: dataset.clone() };
-    let file = tables.write_file(&table, (0, 0), declined(&dataset, 0)).await.unwrap();
-    tables.commit_photos(0, Vec::new(), &CommitEntry { rejections: Some(file) }).await.unwrap();
+    let table = ObjectKey::RejectionsTable {
+        dataset: dataset.clone(),
+    };
+    let file = tables
+        .write_file(&table, (0, 0), declined(&dataset, 0))
+        .await
+        .unwrap();
+    tables
+        .commit_photos(
+            0,
+            Vec::new(),
+            &CommitEntry {
+                rejections: Some(file),
+            },
+        )
+        .await
+        .unwrap();
     assert_eq!(num_files(tables.rejections()), 0);
     drop(tables);
     for _ in 0..2 {
@@ -68,9 +100,18 @@ async fn a_worker_that_was_overtaken_cannot_commit() {
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
     let mut paused = Tables::open(&root, &dataset, 0).await.unwrap();
     let mut owner = Tables::open(&root, &dataset, 0).await.unwrap();
-    owner.commit((0, 7), None, Some(declined(&dataset, 7))).await.unwrap();
-    let refused = paused.commit((0, 3), None, Some(declined(&dataset, 3))).await;
-    assert!(matches!(refused, Err(ProcessorError::Fenced { .. })), "{:?}", refused.err());
+    owner
+        .commit((0, 7), None, Some(declined(&dataset, 7)))
+        .await
+        .unwrap();
+    let refused = paused
+        .commit((0, 3), None, Some(declined(&dataset, 3)))
+        .await;
+    assert!(
+        matches!(refused, Err(ProcessorError::Fenced { .. })),
+        "{:?}",
+        refused.err()
+    );
     let tables = Tables::open(&root, &dataset, 0).await.unwrap();
     assert_eq!((tables.position(), num_files(tables.rejections())), (7, 1));
 }
@@ -81,10 +122,26 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_written_again() {
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
     let mut unaware = Tables::open(&root, &dataset, 0).await.unwrap();
     let mut arrived = Tables::open(&root, &dataset, 0).await.unwrap();
-    let version = arrived.commit((0, 2), None, Some(declined(&dataset, 2))).await.unwrap();
-    assert_eq!(unaware.commit((0, 2), None, Some(declined(&dataset, 2))).await.unwrap(), version);
+    let version = arrived
+        .commit((0, 2), None, Some(declined(&dataset, 2)))
+        .await
+        .unwrap();
+    assert_eq!(
+        unaware
+            .commit((0, 2), None, Some(declined(&dataset, 2)))
+            .await
+            .unwrap(),
+        version
+    );
     let tables = Tables::open(&root, &dataset, 0).await.unwrap();
-    assert_eq!((tables.position(), tables.version(), num_files(tables.rejections())), (2, 1, 1));
+    assert_eq!(
+        (
+            tables.position(),
+            tables.version(),
+            num_files(tables.rejections())
+        ),
+        (2, 1, 1)
+    );
 }
 
 #[tokio::test]
@@ -93,7 +150,19 @@ async fn a_commit_by_somebody_else_in_between_does_not_stop_ours() {
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
     let mut tables = Tables::open(&root, &dataset, 0).await.unwrap();
     let mut other = Tables::open(&root, &dataset, 1).await.unwrap();
-    other.commit((0, 9), None, Some(declined(&dataset, 9))).await.unwrap();
-    assert_eq!(tables.commit((0, 3), None, Some(declined(&dataset, 3))).await.unwrap(), 2);
-    assert_eq!(num_files(Tables::open(&root, &dataset, 0).await.unwrap().rejections()), 2);
+    other
+        .commit((0, 9), None, Some(declined(&dataset, 9)))
+        .await
+        .unwrap();
+    assert_eq!(
+        tables
+            .commit((0, 3), None, Some(declined(&dataset, 3)))
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(
+        num_files(Tables::open(&root, &dataset, 0).await.unwrap().rejections()),
+        2
+    );
 }

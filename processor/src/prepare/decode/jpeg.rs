@@ -1,5 +1,6 @@
-//! JPEG. One function in, one function out: what it costs and what it gives, so that
-//! a decoder that works at a fraction of the size can take over wherever it applies.
+//! JPEG: what decoding costs, and the picture. Large ones are decoded at a fraction of
+//! their size, which is all that is needed of them and several times as fast; small
+//! and rare ones whole.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -15,6 +16,8 @@ use crate::prepare::header::{Header, JpegFrame, without_stray_bytes};
 use crate::prepare::limits::Deadline;
 use crate::prepare::pixels::Pixels;
 
+mod scaled;
+
 mod separate;
 
 /// Scans of a progressive file: encoders write about ten, and each one passes over
@@ -27,6 +30,9 @@ const MAX_LEFT_BYTES: usize = 16;
 
 /// What decoding takes at most, in bytes.
 pub(in crate::prepare) fn memory_bytes(frame: &JpegFrame, width: u32, height: u32) -> u64 {
+    if let Some(scale) = frame.scale {
+        return scaled::memory_bytes(frame, scale, width, height);
+    }
     let num_units = frame.num_units(width, height);
     let (width, height) = (u64::from(width), u64::from(height));
     let pixels = width * height * 3;
@@ -46,14 +52,16 @@ pub(in crate::prepare) fn memory_bytes(frame: &JpegFrame, width: u32, height: u3
     pixels + coefficients + rows
 }
 
-/// Decodes the picture; whole, since this decoder knows no fractions.
+/// Decodes the picture.
 pub(super) fn decode(
     bytes: &[u8],
     header: &Header<'_>,
     frame: &JpegFrame,
-    _target_short_side: u32,
     deadline: Deadline,
 ) -> Result<Pixels, Refusal> {
+    if let Some(scale) = frame.scale {
+        return scaled::decode(&bytes[..frame.end], header, scale);
+    }
     if !frame.is_progressive && !frame.is_interleaved {
         return separate::decode(&bytes[..frame.end], header, deadline);
     }

@@ -13,9 +13,25 @@ use Value::{Long, Short, Text};
 
 /// A block of two tables, the second found through the first's last entry.
 fn block(is_big_endian: bool, first: &[(u16, Value)], second: &[(u16, Value)]) -> Vec<u8> {
-    let u16 = |v: u16| if is_big_endian { v.to_be_bytes() } else { v.to_le_bytes() };
-    let u32 = |v: u32| if is_big_endian { v.to_be_bytes() } else { v.to_le_bytes() };
-    let mut block = if is_big_endian { b"MM\0*".to_vec() } else { b"II*\0".to_vec() };
+    let u16 = |v: u16| {
+        if is_big_endian {
+            v.to_be_bytes()
+        } else {
+            v.to_le_bytes()
+        }
+    };
+    let u32 = |v: u32| {
+        if is_big_endian {
+            v.to_be_bytes()
+        } else {
+            v.to_le_bytes()
+        }
+    };
+    let mut block = if is_big_endian {
+        b"MM\0*".to_vec()
+    } else {
+        b"II*\0".to_vec()
+    };
     block.extend(u32(8));
     let second_at = 8 + 2 + (first.len() + 1) * 12 + 4;
     let texts_at = second_at + 2 + second.len() * 12 + 4;

@@ -5,8 +5,7 @@ use crate::prepare::Refusal;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Found<'_>, Refusal> {
     let mut found = Found::default();
-    let (Some(width), Some(height), Some(&flags)) =
-        (le16(bytes, 6), le16(bytes, 8), bytes.get(10))
+    let (Some(width), Some(height), Some(&flags)) = (le16(bytes, 6), le16(bytes, 8), bytes.get(10))
     else {
         return Err(Refusal::truncated(bytes.len(), "within its header"));
     };

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use scaled_jpeg::Scale;
 use schemas::Reason;
 
 use super::{Found, be16};
@@ -19,6 +20,8 @@ pub(in crate::prepare) struct JpegFrame {
     pub(in crate::prepare) is_interleaved: bool,
     /// Whether one scan is the whole picture.
     pub(in crate::prepare) is_one_scan: bool,
+    /// The fraction of its size at which it is decoded, if that leaves enough.
+    pub(in crate::prepare) scale: Option<Scale>,
     /// Where the coded picture begins and its end marker stands.
     pub(in crate::prepare) coded: Range<usize>,
     /// One past the last byte of the picture.
@@ -150,10 +153,18 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
             found.fault = Some(Refusal::corrupt_at(frame.coded.start, &words));
         }
     }
+    frame.scale = smallest_scale(&bytes[..frame.end], limits.target_short_side);
     found.profile = profile.assemble();
     found.decode_bytes = crate::prepare::decode::jpeg_bytes(&frame, found.width, found.height);
     found.jpeg = Some(frame);
     Ok(found)
+}
+
+/// The smallest fraction that still has the target size, if the picture can be decoded so.
+fn smallest_scale(bytes: &[u8], target_short_side: u32) -> Option<Scale> {
+    let header = scaled_jpeg::Header::read(bytes).ok()?;
+    header.check_supported().ok()?;
+    Scale::smallest_covering(&header, target_short_side)
 }
 
 /// The same file without what stands between its segments before the first scan.
@@ -205,14 +216,18 @@ fn read_frame(segment: &[u8], marker: u8, at: usize) -> Result<(JpegFrame, u32, 
     }
     let channels = channels.as_chunks::<3>().0;
     let Some(channels) = channels.get(..usize::from(num_channels)) else {
-        return Err(damaged("the JPEG frame header is too short for its channels"));
+        return Err(damaged(
+            "the JPEG frame header is too short for its channels",
+        ));
     };
     let sampling: Vec<_> = channels.iter().map(|c| (c[1] >> 4, c[1] & 15)).collect();
     if sampling
         .iter()
         .any(|(h, v)| !(1..=4).contains(h) || !(1..=4).contains(v))
     {
-        return Err(damaged("the JPEG frame header has an impossible sampling factor"));
+        return Err(damaged(
+            "the JPEG frame header has an impossible sampling factor",
+        ));
     }
     if sampling.iter().any(|(h, v)| *h == 3 || *v == 3) {
         return Err(Refusal::new(
@@ -225,6 +240,7 @@ fn read_frame(segment: &[u8], marker: u8, at: usize) -> Result<(JpegFrame, u32, 
         sampling,
         is_interleaved: true,
         is_one_scan: false,
+        scale: None,
         coded: 0..0,
         end: 0,
     };
@@ -308,7 +324,12 @@ impl<'a> ProfileParts<'a> {
     fn assemble(mut self) -> Option<Vec<u8>> {
         self.parts.sort_by_key(|(number, _)| *number);
         let in_order = self.parts.iter().map(|(number, _)| *number);
-        (self.num_expected > 0 && in_order.eq(1..=self.num_expected))
-            .then(|| self.parts.iter().flat_map(|(_, data)| *data).copied().collect())
+        (self.num_expected > 0 && in_order.eq(1..=self.num_expected)).then(|| {
+            self.parts
+                .iter()
+                .flat_map(|(_, data)| *data)
+                .copied()
+                .collect()
+        })
     }
 }

@@ -71,7 +71,9 @@ pub(super) fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Found<'a>, Re
     let pixels = u64::from(found.width) * u64::from(found.height);
     // Rows pass through buffers of about four rows; the inflater holds less than 1 MiB.
     let row_bytes = u64::from(found.width) * bits_per_row_pixel.max(32) / 8;
-    found.decode_bytes = pixels.saturating_mul(3).saturating_add(row_bytes * 8 + (1 << 20));
+    found.decode_bytes = pixels
+        .saturating_mul(3)
+        .saturating_add(row_bytes * 8 + (1 << 20));
     Ok(found)
 }
 

@@ -35,7 +35,11 @@ async fn many_photos_at_once_each_get_the_verdict_that_they_get_alone() {
     while let Some(result) = tasks.join_next().await {
         let (i, result) = result.unwrap();
         num_photos += usize::from(result.is_ok());
-        assert_eq!(result, crate::prepare::prepare(&files[i], &limits), "file {i}");
+        assert_eq!(
+            result,
+            crate::prepare::prepare(&files[i], &limits),
+            "file {i}"
+        );
     }
     assert_eq!(num_photos, 8);
 }
@@ -132,7 +136,11 @@ async fn a_stuck_decoder_is_answered_for_replaced_and_taken_back() {
     let (second, verdict) = occupy(&pool);
     verdict.await.unwrap().unwrap_err();
     assert_eq!(pool.num_late_threads(), 2);
-    assert_eq!(pool.shared.lock().num_workers, 1, "beyond the cap it was not");
+    assert_eq!(
+        pool.shared.lock().num_workers,
+        1,
+        "beyond the cap it was not"
+    );
 
     assert!(second.release(), "its thread is needed again");
     assert!(!first.release(), "its place is taken");
@@ -158,7 +166,11 @@ fn a_panic_is_a_verdict_with_its_words() {
     let thread = worker.spawn(|| guarded::<()>(|| panic!("index 9 out of range {}", 7)));
     let refusal = thread.unwrap().join().unwrap().unwrap_err();
     assert_eq!(refusal.reason, Reason::DecoderFailure);
-    assert!(refusal.detail.contains("index 9 out of range 7"), "{}", refusal.detail);
+    assert!(
+        refusal.detail.contains("index 9 out of range 7"),
+        "{}",
+        refusal.detail
+    );
 }
 
 #[tokio::test]

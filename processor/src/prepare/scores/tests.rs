@@ -59,7 +59,8 @@ fn blurred(picture: &Pixels, radius: i64) -> Pixels {
                     let (mut sum, mut num) = (0, 0);
                     for dy in (-radius..=radius).step_by(2) {
                         for dx in (-radius..=radius).step_by(2) {
-                            let (x, y) = ((x + dx).clamp(0, width - 1), (y + dy).clamp(0, height - 1));
+                            let (x, y) =
+                                ((x + dx).clamp(0, width - 1), (y + dy).clamp(0, height - 1));
                             sum += u32::from(source.rgb[((y * width + x) * 3 + channel) as usize]);
                             num += 1;
                         }
@@ -84,7 +85,10 @@ fn black_white_empty_and_blurred_pictures_are_found_and_a_good_one_is_not() {
     assert_eq!(finding(&flat([0, 0, 0])), Some(Reason::Dark));
     assert_eq!(finding(&flat([9, 7, 12])), Some(Reason::Dark));
     assert_eq!(finding(&flat([255, 255, 255])), Some(Reason::Light));
-    assert_eq!(finding(&flat([128, 128, 128])), Some(Reason::LowInformation));
+    assert_eq!(
+        finding(&flat([128, 128, 128])),
+        Some(Reason::LowInformation)
+    );
     assert_eq!(finding(&flat([200, 40, 90])), Some(Reason::LowInformation));
     assert_eq!(finding(&blurred(&good, 10)), Some(Reason::Blurry));
     let dim = Pixels {

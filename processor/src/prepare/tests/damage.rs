@@ -3,7 +3,7 @@
 
 use schemas::Reason;
 
-use super::pictures::{bmp, gif, jpeg, jpeg_with, rgb_png, scene, webp};
+use super::pictures::{SetUp, bmp, gif, jpeg, jpeg_with, rgb_png, scene, webp};
 use crate::prepare::{Limits, prepare};
 
 fn reason(file: &[u8]) -> Result<(), (Reason, String)> {
@@ -21,7 +21,10 @@ fn a_file_cut_anywhere_is_truncated() {
     let scene = scene(160, 120);
     let files = [
         ("jpeg", jpeg(&scene)),
-        ("progressive jpeg", jpeg_with(&scene, |e| e.set_progressive(true))),
+        (
+            "progressive jpeg",
+            jpeg_with(&scene, |e| e.set_progressive(true)),
+        ),
         ("png", rgb_png(&scene)),
         ("webp", webp(&scene)),
         ("gif", gif(&scene, 1)),
@@ -40,7 +43,11 @@ fn a_file_cut_anywhere_is_truncated() {
             num_cuts += 1;
             let cut = reason(&file[..length]);
             let (reason, detail) = cut.expect_err(&format!("{what} cut to {length} bytes"));
-            assert_eq!(reason, Reason::Truncated, "{what} cut to {length}: {detail}");
+            assert_eq!(
+                reason,
+                Reason::Truncated,
+                "{what} cut to {length}: {detail}"
+            );
             assert!(
                 detail.contains(&format!("after {length} bytes")) || *what == "bmp",
                 "{what}: {detail}"
@@ -56,7 +63,7 @@ fn a_file_cut_anywhere_is_truncated() {
 fn a_jpeg_cut_and_closed_again_is_corrupt() {
     let scene = scene(320, 240);
     let mut num_cases = 0;
-    let set_ups: [fn(&mut jpeg_encoder::Encoder<&mut Vec<u8>>); 3] = [
+    let set_ups: [SetUp; 3] = [
         |_| {},
         |encoder| encoder.set_restart_interval(5),
         |encoder| encoder.set_progressive(true),
@@ -103,12 +110,24 @@ fn a_flipped_bit_in_a_png_is_corrupt() {
 fn what_is_no_picture_is_told_by_its_name() {
     let cases: [(&[u8], Reason, &str); 7] = [
         (b"", Reason::Empty, "no bytes"),
-        (b"hello, this is text", Reason::NotAnImage, "\"hello, this \""),
+        (
+            b"hello, this is text",
+            Reason::NotAnImage,
+            "\"hello, this \"",
+        ),
         (b"\0\x01\x02\x03", Reason::NotAnImage, "00 01 02 03"),
         (b"%PDF-1.7\n%\xe2", Reason::NotAnImage, "PDF"),
-        (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", Reason::NotAnImage, "video"),
+        (
+            b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
+            Reason::NotAnImage,
+            "video",
+        ),
         (b"MM\0*\0\0\0\x08", Reason::UnsupportedFormat, "TIFF"),
-        (b"\xff\x0a\xfa\x1f\x41", Reason::UnsupportedFormat, "JPEG XL"),
+        (
+            b"\xff\x0a\xfa\x1f\x41",
+            Reason::UnsupportedFormat,
+            "JPEG XL",
+        ),
     ];
     for (file, expected, words) in cases {
         let (reason, detail) = reason(file).unwrap_err();
@@ -120,7 +139,10 @@ fn what_is_no_picture_is_told_by_its_name() {
 #[test]
 fn rare_kinds_of_jpeg_are_unsupported_not_corrupt() {
     let plain = jpeg(&scene(64, 64));
-    let frame = plain.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+    let frame = plain
+        .windows(2)
+        .position(|two| two == [0xff, 0xc0])
+        .unwrap();
     for (offset, value, words) in [
         (1, 0xc3, "lossless"),
         (1, 0xc9, "arithmetically"),

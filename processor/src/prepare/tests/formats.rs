@@ -4,7 +4,8 @@ use png::{BitDepth, ColorType};
 use schemas::events::Photo;
 
 use super::pictures::{
-    bmp, decoded, distance, gif, interlaced_png, jpeg, jpeg_with, png, rgb_png, scene, turned_jpeg, webp,
+    SetUp, bmp, decoded, distance, gif, interlaced_png, jpeg, jpeg_with, png, rgb_png, scene,
+    turned_jpeg, webp,
 };
 use crate::prepare::decode;
 use crate::prepare::header::Header;
@@ -19,7 +20,11 @@ fn photo(file: &[u8]) -> Photo {
 /// The finished picture is the expected one, within what two passes of JPEG lose.
 fn assert_shows(photo: &Photo, expected: &Pixels, what: &str) {
     let shown = decoded(&photo.jpeg);
-    assert_eq!((photo.width, photo.height), (shown.width, shown.height), "{what}");
+    assert_eq!(
+        (photo.width, photo.height),
+        (shown.width, shown.height),
+        "{what}"
+    );
     let (mean, _) = distance(&shown, expected);
     assert!(mean < 4.0, "{what}: {mean} levels off in the mean");
 }
@@ -29,8 +34,14 @@ fn each_format_is_named_and_shows_its_picture() {
     let scene = scene(200, 160);
     let files = [
         ("jpeg", jpeg(&scene)),
-        ("jpeg", jpeg_with(&scene, |encoder| encoder.set_progressive(true))),
-        ("jpeg", jpeg_with(&scene, |encoder| encoder.set_restart_interval(4))),
+        (
+            "jpeg",
+            jpeg_with(&scene, |encoder| encoder.set_progressive(true)),
+        ),
+        (
+            "jpeg",
+            jpeg_with(&scene, |encoder| encoder.set_restart_interval(4)),
+        ),
         ("png", rgb_png(&scene)),
         ("webp", webp(&scene)),
         ("gif", gif(&scene, 1)),
@@ -51,7 +62,11 @@ fn a_large_picture_comes_out_with_256_on_its_short_side_and_no_metadata() {
     let photo = photo(&turned_jpeg(&scene(1024, 768), 6));
     assert_eq!((photo.width, photo.height), (256, 341));
     let original = photo.original.unwrap();
-    assert_eq!((original.width, original.height), (768, 1024), "told upright");
+    assert_eq!(
+        (original.width, original.height),
+        (768, 1024),
+        "told upright"
+    );
     for marker in [0xe1, 0xe2, 0xed, 0xfe] {
         let found = photo.jpeg.windows(2).any(|two| two == [0xff, marker]);
         assert!(!found, "the finished JPEG has a segment 0x{marker:x}");
@@ -100,13 +115,22 @@ fn grey_pictures_have_no_colour_whatever_their_file() {
     jpeg_encoder::Encoder::new(&mut as_jpeg, 92)
         .encode(&gray, 120, 100, jpeg_encoder::ColorType::Luma)
         .unwrap();
-    let as_png = png((120, 100), ColorType::Grayscale, BitDepth::Eight, &gray, |_| {});
+    let as_png = png(
+        (120, 100),
+        ColorType::Grayscale,
+        BitDepth::Eight,
+        &gray,
+        |_| {},
+    );
     for file in [as_jpeg, as_png, rgb_png(&expected)] {
         let photo = photo(&file);
         assert_shows(&photo, &expected, "grey");
         assert_eq!(photo.scores.unwrap().grayscale, 0.0);
     }
-    let colour = prepare(&rgb_png(&super::pictures::scene(120, 100)), &Limits::default());
+    let colour = prepare(
+        &rgb_png(&super::pictures::scene(120, 100)),
+        &Limits::default(),
+    );
     assert_eq!(colour.unwrap().scores.unwrap().grayscale, 1.0);
 }
 
@@ -123,7 +147,10 @@ fn cmyk_and_ycck_jpegs_show_their_colours() {
             [r, g, b, 0]
         })
         .collect();
-    for colour in [jpeg_encoder::ColorType::Cmyk, jpeg_encoder::ColorType::CmykAsYcck] {
+    for colour in [
+        jpeg_encoder::ColorType::Cmyk,
+        jpeg_encoder::ColorType::CmykAsYcck,
+    ] {
         let mut file = Vec::new();
         let encoder = jpeg_encoder::Encoder::new(&mut file, 95);
         encoder.encode(&cmyk, 96, 80, colour).unwrap();
@@ -138,7 +165,9 @@ fn sixteen_bits_palettes_and_small_depths_are_read() {
     let file = png((64, 48), ColorType::Rgb, BitDepth::Sixteen, &wide, |_| {});
     assert_shows(&photo(&file), &scene, "16 bits");
 
-    let indices: Vec<u8> = (0..64 * 48).map(|i| (i % 64 / 16 + i / 64 / 24 * 4) as u8).collect();
+    let indices: Vec<u8> = (0..64 * 48)
+        .map(|i| (i % 64 / 16 + i / 64 / 24 * 4) as u8)
+        .collect();
     let palette: Vec<u8> = (0..8u8).flat_map(|i| [i * 32, 255 - i * 20, 90]).collect();
     let expected = Pixels {
         rgb: indices
@@ -148,16 +177,24 @@ fn sixteen_bits_palettes_and_small_depths_are_read() {
         width: 64,
         height: 48,
     };
-    let file = png((64, 48), ColorType::Indexed, BitDepth::Eight, &indices, |info| {
-        info.palette = Some(palette.into());
-    });
+    let file = png(
+        (64, 48),
+        ColorType::Indexed,
+        BitDepth::Eight,
+        &indices,
+        |info| {
+            info.palette = Some(palette.into());
+        },
+    );
     assert_shows(&photo(&file), &expected, "palette");
 
     // Eight columns to a byte: the left half of each is white.
     let bits = vec![0xf0; 64 / 8 * 48];
     let file = png((64, 48), ColorType::Grayscale, BitDepth::One, &bits, |_| {});
     let stripes = Pixels {
-        rgb: (0..64 * 48).flat_map(|i| [if i % 8 < 4 { 255 } else { 0 }; 3]).collect(),
+        rgb: (0..64 * 48)
+            .flat_map(|i| [if i % 8 < 4 { 255 } else { 0 }; 3])
+            .collect(),
         width: 64,
         height: 48,
     };
@@ -181,7 +218,9 @@ fn transparency_is_laid_on_white() {
         (f64::from(v) * alpha + 255.0 * (1.0 - alpha)).round() as u8
     };
     let expected = Pixels {
-        rgb: (0..64 * 64 * 3).map(|i| over_white(i / 3, scene.rgb[i])).collect(),
+        rgb: (0..64 * 64 * 3)
+            .map(|i| over_white(i / 3, scene.rgb[i]))
+            .collect(),
         ..scene
     };
     let as_png = png((64, 64), ColorType::Rgba, BitDepth::Eight, &rgba, |_| {});
@@ -203,17 +242,22 @@ fn an_interlaced_png_is_put_together() {
     let scene = scene(37, 29);
     let photo = photo(&interlaced_png(&scene));
     assert_shows(&photo, &scene, "interlaced");
-    assert_eq!(photo.pixel_sha256, self::photo(&rgb_png(&scene)).pixel_sha256);
+    assert_eq!(
+        photo.pixel_sha256,
+        self::photo(&rgb_png(&scene)).pixel_sha256
+    );
 }
 
 #[test]
 fn every_sampling_and_coding_of_jpeg_shows_its_picture() {
-    use jpeg_encoder::{Encoder, SamplingFactor};
-    let set_ups: [(&str, fn(&mut Encoder<&mut Vec<u8>>)); 4] = [
+    use jpeg_encoder::SamplingFactor;
+    let set_ups: [(&str, SetUp); 4] = [
         ("baseline", |_| {}),
         ("restarts", |encoder| encoder.set_restart_interval(3)),
         ("progressive", |encoder| encoder.set_progressive(true)),
-        ("one scan a channel", |encoder| encoder.set_optimized_huffman_tables(true)),
+        ("one scan a channel", |encoder| {
+            encoder.set_optimized_huffman_tables(true)
+        }),
     ];
     let samplings = [
         SamplingFactor::R_4_4_4,
@@ -250,5 +294,5 @@ fn decoded_by(file: &[u8]) -> Pixels {
     let limits = Limits::default();
     let header = Header::read(file, &limits).unwrap();
     let deadline = Deadline::after(limits.deadline);
-    decode::decode(file, &header, &limits, deadline).unwrap()
+    decode::decode(file, &header, deadline).unwrap()
 }

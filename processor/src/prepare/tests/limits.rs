@@ -28,7 +28,10 @@ fn forged_sizes_cost_nothing_and_are_told() {
     bitmap[18..22].copy_from_slice(&90_000i32.to_le_bytes());
     bitmap[22..26].copy_from_slice(&(-90_000i32).to_le_bytes());
     let mut photo = jpeg(&scene(32, 32));
-    let frame = photo.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+    let frame = photo
+        .windows(2)
+        .position(|two| two == [0xff, 0xc0])
+        .unwrap();
     photo[frame + 5..frame + 9].fill(0xff);
     let files = [
         (forged_png(90_000, 90_000), (90_000, 90_000)),
@@ -85,8 +88,19 @@ fn more_than_one_frame_is_animated_and_one_is_not() {
     // Two frames, by their chunks alone: the header is enough.
     let still = webp(&scene);
     let picture = &still[12..];
-    let frame = [b"ANMF", &(picture.len() as u32 + 16).to_le_bytes()[..], &[0; 16], picture].concat();
-    let body = [b"WEBPVP8X\x0a\0\0\0\x02\0\0\0\x27\0\0\x1d\0\0", &frame[..], &frame].concat();
+    let frame = [
+        b"ANMF",
+        &(picture.len() as u32 + 16).to_le_bytes()[..],
+        &[0; 16],
+        picture,
+    ]
+    .concat();
+    let body = [
+        b"WEBPVP8X\x0a\0\0\0\x02\0\0\0\x27\0\0\x1d\0\0",
+        &frame[..],
+        &frame,
+    ]
+    .concat();
     let animated = [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat();
     let (reason, rejection) = refused(&animated, &limits);
     assert_eq!(reason, Reason::Animated, "{}", rejection.detail);
@@ -95,9 +109,9 @@ fn more_than_one_frame_is_animated_and_one_is_not() {
 
 #[test]
 fn a_progressive_jpeg_costs_its_coefficients_too() {
-    let scene = scene(800, 600);
+    let scene = scene(480, 400);
     let limits = Limits {
-        max_decode_bytes: 800 * 600 * 3 + (1 << 19),
+        max_decode_bytes: 480 * 400 * 3 + (1 << 19),
         ..Limits::default()
     };
     assert!(prepare(&jpeg(&scene), &limits).is_ok());
@@ -105,6 +119,16 @@ fn a_progressive_jpeg_costs_its_coefficients_too() {
     let (reason, rejection) = refused(&progressive, &limits);
     assert_eq!(reason, Reason::DecodeMemory, "{}", rejection.detail);
     assert!(prepare(&progressive, &Limits::default()).is_ok());
+
+    // A large one is decoded at a fraction of its size and costs a fraction.
+    let large = jpeg_with(&super::pictures::scene(2400, 2000), |encoder| {
+        encoder.set_progressive(true);
+    });
+    let limits = Limits {
+        max_decode_bytes: 2400 * 2000 * 3 / 2,
+        ..limits
+    };
+    assert!(prepare(&large, &limits).is_ok());
 }
 
 #[test]

@@ -26,16 +26,21 @@ pub fn scene(width: u32, height: u32) -> Pixels {
 /// The channel-wise distance of two pictures of one size: mean, and the largest.
 pub fn distance(a: &Pixels, b: &Pixels) -> (f64, u8) {
     assert_eq!((a.width, a.height), (b.width, b.height));
-    let steps: Vec<u8> = a.rgb.iter().zip(&b.rgb).map(|(a, b)| a.abs_diff(*b)).collect();
+    let steps: Vec<u8> = a
+        .rgb
+        .iter()
+        .zip(&b.rgb)
+        .map(|(a, b)| a.abs_diff(*b))
+        .collect();
     let sum: f64 = steps.iter().map(|v| f64::from(*v)).sum();
     (sum / steps.len() as f64, steps.into_iter().max().unwrap())
 }
 
+/// Sets up an encoder.
+pub type SetUp = fn(&mut Encoder<&mut Vec<u8>>);
+
 /// A JPEG, by an encoder that the closure sets up.
-pub fn jpeg_with(
-    pixels: &Pixels,
-    set_up: impl FnOnce(&mut Encoder<&mut Vec<u8>>),
-) -> Vec<u8> {
+pub fn jpeg_with(pixels: &Pixels, set_up: impl FnOnce(&mut Encoder<&mut Vec<u8>>)) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, 92);
     encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
@@ -89,7 +94,13 @@ pub fn png(
 /// An ordinary PNG.
 pub fn rgb_png(pixels: &Pixels) -> Vec<u8> {
     let size = (pixels.width, pixels.height);
-    png(size, png::ColorType::Rgb, png::BitDepth::Eight, &pixels.rgb, |_| {})
+    png(
+        size,
+        png::ColorType::Rgb,
+        png::BitDepth::Eight,
+        &pixels.rgb,
+        |_| {},
+    )
 }
 
 /// A chunk, with its checksum, put before a PNG's first picture data.
@@ -145,7 +156,12 @@ pub fn interlaced_png(pixels: &Pixels) -> Vec<u8> {
 pub fn webp(pixels: &Pixels) -> Vec<u8> {
     let mut file = Vec::new();
     image::codecs::webp::WebPEncoder::new_lossless(&mut file)
-        .encode(&pixels.rgb, pixels.width, pixels.height, ExtendedColorType::Rgb8)
+        .encode(
+            &pixels.rgb,
+            pixels.width,
+            pixels.height,
+            ExtendedColorType::Rgb8,
+        )
         .unwrap();
     file
 }
@@ -173,7 +189,12 @@ pub fn gif(pixels: &Pixels, num_frames: usize) -> Vec<u8> {
 pub fn bmp(pixels: &Pixels) -> Vec<u8> {
     let mut file = Vec::new();
     image::codecs::bmp::BmpEncoder::new(&mut file)
-        .encode(&pixels.rgb, pixels.width, pixels.height, ExtendedColorType::Rgb8)
+        .encode(
+            &pixels.rgb,
+            pixels.width,
+            pixels.height,
+            ExtendedColorType::Rgb8,
+        )
         .unwrap();
     file
 }

@@ -5,7 +5,10 @@ use crate::prepare::exif::Orientation;
 use crate::prepare::{Limits, prepare};
 
 fn pixel_hash(file: &[u8]) -> bytes::Bytes {
-    prepare(file, &Limits::default()).unwrap().pixel_sha256.into()
+    prepare(file, &Limits::default())
+        .unwrap()
+        .pixel_sha256
+        .into()
 }
 
 #[test]
@@ -15,7 +18,9 @@ fn metadata_written_anew_leaves_the_hash_as_it_was() {
     let profile = moxcms::ColorProfile::new_display_p3().encode().unwrap();
     let tagged = jpeg_with(&scene, |encoder| {
         encoder.add_exif_metadata(&exif(1)).unwrap();
-        encoder.add_app_segment(13, b"Photoshop 3.0".to_vec()).unwrap();
+        encoder
+            .add_app_segment(13, b"Photoshop 3.0".to_vec())
+            .unwrap();
         encoder.add_icc_profile(&profile).unwrap();
     });
     let with_trailer = [&plain[..], b"a video behind the picture"].concat();
@@ -25,7 +30,11 @@ fn metadata_written_anew_leaves_the_hash_as_it_was() {
     let png = rgb_png(&scene);
     let commented = with_chunk(&png, b"tEXt", b"Comment\0where it was taken");
     assert_eq!(pixel_hash(&png), pixel_hash(&commented));
-    assert_eq!(pixel_hash(&png), pixel_hash(&webp(&scene)), "another container");
+    assert_eq!(
+        pixel_hash(&png),
+        pixel_hash(&webp(&scene)),
+        "another container"
+    );
 }
 
 #[test]
@@ -35,7 +44,11 @@ fn an_orientation_that_was_baked_in_without_loss_leaves_the_hash_as_it_was() {
     for number in 1..=8 {
         let tagged = with_chunk(&png, b"eXIf", &exif(number));
         let baked = rgb_png(&stored.clone().upright(Orientation::from_exif(number)));
-        assert_eq!(pixel_hash(&tagged), pixel_hash(&baked), "orientation {number}");
+        assert_eq!(
+            pixel_hash(&tagged),
+            pixel_hash(&baked),
+            "orientation {number}"
+        );
     }
 }
 
@@ -77,5 +90,8 @@ fn a_colour_profile_changes_the_finished_picture() {
         ..limits
     };
     let ignored = prepare(&wide, &too_large).unwrap();
-    assert_eq!(plain.jpeg, ignored.jpeg, "a profile over its limit is not read");
+    assert_eq!(
+        plain.jpeg, ignored.jpeg,
+        "a profile over its limit is not read"
+    );
 }
