@@ -51,8 +51,11 @@ pub struct StoredAnswer {
 /// What is known of a request that begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begun {
-    /// Go on, with this id for the capture: a new one, or that of a try that died.
+    /// Go on, with this new id for the capture.
     Fresh(CaptureId),
+    /// Go on, with the id of a try that died: how far it came is not known, and its event
+    /// may be on its way already.
+    TakenOver(CaptureId),
     /// Another try holds the lease: 409 with `Retry-After`.
     InProgress,
     /// It was answered before: to be answered alike if the fingerprints are equal.
@@ -263,7 +266,7 @@ async fn begin(
     }
     capture
         .parse()
-        .map(Begun::Fresh)
+        .map(Begun::TakenOver)
         .map_err(|fault| damaged(&capture, fault))
 }
 

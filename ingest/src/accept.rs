@@ -81,7 +81,7 @@ pub(crate) async fn accept(service: Arc<Service>, upload: Upload) -> Result<Rece
         received_at,
     };
     let event = event_of(&capture, &dataset, details, standing, photo.num_bytes);
-    match take_in(&service, &capture, &event, photo).await {
+    match take_in(&service, &capture, &event, photo, ticket.is_retry()).await {
         Ok(receipt) => {
             if standing == Standing::New && receipt.body.status == Status::Queued {
                 list_label(&service, &capture).await;
@@ -105,17 +105,20 @@ async fn take_in(
     capture: &NewCapture,
     event: &CaptureReceived,
     photo: Photo,
+    is_retry: bool,
 ) -> Result<Receipt, NotTaken> {
     let (dataset, sha256) = (&capture.dataset, capture.sha256);
     match service.catalog.find_by_hash(dataset, sha256).await? {
-        Some(twin) if twin != capture.id => {
+        // The event of a try that died may be in the stream, ahead of the twin's: then the
+        // stream calls this one the first. It alone may judge; a second event is a replay.
+        Some(twin) if twin != capture.id && !is_retry => {
             let recorded = service.catalog.record_known(capture, twin);
             Step::Record.measure(recorded).await?;
             Ok(Receipt::duplicate(capture, twin))
         }
         // An earlier try of this very upload came this far.
-        Some(_) => Ok(Receipt::queued(capture)),
-        None => {
+        Some(known) if known == capture.id => Ok(Receipt::queued(capture)),
+        _ => {
             store(service, capture, photo).await?;
             publish(service, capture, event).await?;
             Step::Record.measure(record(service, capture)).await;

@@ -32,6 +32,7 @@ pub(crate) enum Claim {
 /// The right to a capture id, with its lease if the upload came with a key.
 pub(crate) struct Ticket {
     id: CaptureId,
+    is_retry: bool,
     lease: Option<Lease>,
 }
 
@@ -50,6 +51,7 @@ impl Claim {
     pub(crate) fn unnamed() -> Self {
         Self::Fresh(Ticket {
             id: CaptureId::new(),
+            is_retry: false,
             lease: None,
         })
     }
@@ -60,8 +62,9 @@ impl Claim {
         catalog: &Catalog,
         tasks: &TaskTracker,
     ) -> Result<Self, ApiError> {
-        let capture = match catalog.begin_request(&scope).await? {
-            Begun::Fresh(capture) => capture,
+        let (capture, is_retry) = match catalog.begin_request(&scope).await? {
+            Begun::Fresh(capture) => (capture, false),
+            Begun::TakenOver(capture) => (capture, true),
             Begun::InProgress => return Err(refusal::request_in_progress()),
             Begun::Done {
                 fingerprint,
@@ -85,6 +88,7 @@ impl Claim {
         };
         Ok(Self::Fresh(Ticket {
             id: capture,
+            is_retry,
             lease: Some(lease),
         }))
     }
@@ -98,6 +102,11 @@ impl Claim {
 }
 
 impl Ticket {
+    /// Whether an earlier try of this upload died, who knows where.
+    pub(crate) fn is_retry(&self) -> bool {
+        self.is_retry
+    }
+
     /// The id that the upload with this fingerprint goes under.
     ///
     /// Who takes a key over from a try that died has its id, so that the stream drops a

@@ -17,7 +17,7 @@ async fn opened() -> (TestCatalog, RequestScope) {
 
 async fn fresh(test: &TestCatalog, scope: &RequestScope) -> CaptureId {
     match test.catalog.begin_request(scope).await.unwrap() {
-        Begun::Fresh(capture) => capture,
+        Begun::Fresh(capture) | Begun::TakenOver(capture) => capture,
         other => panic!("{other:?}"),
     }
 }

@@ -4,10 +4,10 @@
 
 use schemas::Format;
 
+use super::Refusal;
 use super::header::Header;
 use super::limits::Deadline;
 use super::pixels::Pixels;
-use super::Refusal;
 
 mod paced;
 

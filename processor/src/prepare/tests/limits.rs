@@ -121,11 +121,11 @@ fn a_progressive_jpeg_costs_its_coefficients_too() {
     assert!(prepare(&progressive, &Limits::default()).is_ok());
 
     // A large one is decoded at a fraction of its size and costs a fraction.
-    let large = jpeg_with(&super::pictures::scene(2400, 2000), |encoder| {
+    let large = jpeg_with(&super::pictures::scene(2600, 2100), |encoder| {
         encoder.set_progressive(true);
     });
     let limits = Limits {
-        max_decode_bytes: 2400 * 2000 * 3 / 2,
+        max_decode_bytes: 2600 * 2100,
         ..limits
     };
     assert!(prepare(&large, &limits).is_ok());

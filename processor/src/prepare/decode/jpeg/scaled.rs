@@ -21,11 +21,7 @@ pub(super) fn memory_bytes(frame: &JpegFrame, scale: Scale, width: u32, height: 
     num_pixels * (bytes_per_pixel + 3) + (2 << 20)
 }
 
-pub(super) fn decode(
-    bytes: &[u8],
-    header: &Header<'_>,
-    scale: Scale,
-) -> Result<Pixels, Refusal> {
+pub(super) fn decode(bytes: &[u8], header: &Header<'_>, scale: Scale) -> Result<Pixels, Refusal> {
     // The limits were checked on the size that our reader found; this holds the
     // decoder to it.
     let mut buffers = Buffers::new(u64::from(header.width) * u64::from(header.height));
@@ -48,10 +44,9 @@ fn refusal(error: Error) -> Refusal {
             format!("this is a JPEG with {what}, which is not read; send an ordinary one"),
         ),
         // The end marker was found, so what is missing is missing inside.
-        Error::Truncated { at_byte, .. } => Refusal::corrupt_at(
-            at_byte,
-            "picture data is missing before the end marker",
-        ),
+        Error::Truncated { at_byte, .. } => {
+            Refusal::corrupt_at(at_byte, "picture data is missing before the end marker")
+        }
         Error::Corrupt { offset, what } => Refusal::corrupt_at(offset, what),
         Error::TooLarge { .. } => Refusal::corrupt("JPEG", &"the size stands there twice"),
     }
