@@ -1,10 +1,10 @@
 //! Decodes a scan without restart markers, several stretches of it at once.
 //!
-//! A scan comes in; samples go out, exactly as if decoded from front to back. Where MCUs start further on is guessed: a
-//! decoder that starts at any bit soon falls into step with the true one, since
-//! Huffman codes resynchronise, mostly within ten MCUs. Each stretch is decoded
-//! on into the next one until both start an MCU at the same bit; from there on
-//! they cannot differ, and what was decoded before is dropped.
+//! A scan comes in; samples go out, exactly as if decoded from front to back.
+//! Where MCUs start further on is guessed: a decoder that starts at any bit soon
+//! falls into step with the true one, mostly within ten MCUs, since Huffman codes
+//! resynchronise. Each stretch is decoded on into the next one until both start
+//! an MCU at the same bit; from there on they cannot differ.
 
 use crate::Error;
 use crate::baseline::{Output, SequentialScan};
