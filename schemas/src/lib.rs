@@ -29,4 +29,7 @@ pub use objects::{InvalidObjectKey, ObjectKey};
 #[cfg(feature = "table")]
 pub mod table;
 
+mod input_spec;
+pub use input_spec::{InputSpec, Layout};
+
 pub mod http;
