@@ -34,6 +34,18 @@ pub struct Graph {
     pub output: NodeId,
 }
 
+/// Why a graph cannot be computed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("node {node} of the graph {graph}: {fault}")]
+pub struct GraphError {
+    /// The graph's name.
+    pub graph: String,
+    /// The node's name.
+    pub node: String,
+    /// What is wrong.
+    pub fault: String,
+}
+
 /// One step of the computation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
@@ -137,3 +149,5 @@ pub struct Linear {
     /// What follows.
     pub activation: Activation,
 }
+
+mod shapes;

@@ -2,11 +2,18 @@
 //! numbers. It is built from a file of weights, executed here on the CPU, and handed
 //! to `export`, which writes it in three formats.
 
-mod graph;
-pub use graph::{Activation, Conv2d, Graph, Linear, Node, NodeId, Op, Padding, Pool, Shape};
-
 mod weights;
-pub use weights::{Tensor, Weights};
+pub use weights::{Tensor, Weights, WeightsError, sha256_of_file};
 
 mod architecture;
-pub use architecture::{Architecture, Width};
+pub use architecture::{Architecture, ArchitectureError, TensorSpec, UnknownArchitecture, Width};
+
+mod publishers;
+pub use publishers::{OFFICIAL_WEIGHTS, OfficialWeights};
+
+mod graph;
+pub use graph::{
+    Activation, Conv2d, Graph, GraphError, Linear, Node, NodeId, Op, Padding, Pool, Shape,
+};
+
+mod fold;
