@@ -1,0 +1,176 @@
+//! Photos through the float network, and for every node the range that its values are
+//! quantised in. Outliers are cut where that makes the rounding error of all values
+//! smaller than the error of the few that are cut.
+
+use graph::{Activation, Conv2d, Graph, Linear, Op};
+
+use crate::{ExportError, Interpreter, SourceError};
+
+/// Bins of a node's histogram. More cost memory and change nothing; with fewer than some
+/// hundred a cut falls between useful places.
+const NUM_BINS: usize = 2048;
+
+/// The values that a node is expected to have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// Not above 0: zero is always exact, for padding needs it.
+    pub min: f32,
+    /// Not below 0.
+    pub max: f32,
+}
+
+/// The range of every node, in the graph's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Calibration {
+    /// One per node.
+    pub ranges: Vec<Range>,
+    /// How many photos were run.
+    pub num_photos: usize,
+}
+
+impl Calibration {
+    /// Runs `photos` (each normalised as the network takes it, NHWC) and measures.
+    /// Some hundred photos are enough; more than 500 change little.
+    ///
+    /// # Errors
+    ///
+    /// No photo, a photo that cannot be had or has another size, an unusable graph.
+    pub fn measure(
+        graph: &Graph,
+        photos: &mut dyn Iterator<Item = Result<Vec<f32>, SourceError>>,
+    ) -> Result<Self, ExportError> {
+        const PURPOSE: &str = "calibration";
+        let mut interpreter = Interpreter::new(graph)?;
+        let expected = graph.input.height * graph.input.width * graph.input.channels;
+        let mut histograms = vec![Histogram::default(); graph.nodes.len()];
+        let mut num_photos = 0;
+        for photo in photos {
+            let photo = photo.map_err(|source| ExportError::Photos {
+                purpose: PURPOSE,
+                source,
+            })?;
+            if photo.len() != expected {
+                return Err(ExportError::Size {
+                    purpose: PURPOSE,
+                    index: num_photos,
+                    what: "values",
+                    found: photo.len(),
+                    expected,
+                });
+            }
+            interpreter.run(&photo);
+            for (id, histogram) in histograms.iter_mut().enumerate() {
+                histogram.add(interpreter.values(id));
+            }
+            num_photos += 1;
+        }
+        if num_photos == 0 {
+            return Err(ExportError::NoPhotos(PURPOSE));
+        }
+        let ranges = histograms.iter().enumerate();
+        Ok(Self {
+            ranges: ranges.map(|(id, h)| node_range(graph, id, h)).collect(),
+            num_photos,
+        })
+    }
+}
+
+/// The logits keep their whole range: their largest values are what matters.
+fn node_range(graph: &Graph, id: usize, histogram: &Histogram) -> Range {
+    if id == graph.output || id == 0 {
+        return histogram.whole();
+    }
+    let range = histogram.best();
+    match graph.nodes[id].op {
+        Op::Conv2d(Conv2d { activation, .. })
+        | Op::Linear(Linear { activation, .. })
+        | Op::Add(activation)
+            if activation != Activation::Identity =>
+        {
+            Range { min: 0.0, ..range }
+        }
+        _ => range,
+    }
+}
+
+/// Counts of values between `-limit` and `limit`; the limit doubles when a value is
+/// beyond it, and bins are then joined in pairs.
+#[derive(Debug, Clone, Default)]
+struct Histogram {
+    counts: Vec<u64>,
+    limit: f32,
+    min: f32,
+    max: f32,
+}
+
+impl Histogram {
+    fn add(&mut self, values: &[f32]) {
+        let finite = values.iter().copied().filter(|value| value.is_finite());
+        let (min, max) = finite
+            .clone()
+            .fold((0.0_f32, 0.0_f32), |(min, max), value| {
+                (min.min(value), max.max(value))
+            });
+        self.min = self.min.min(min);
+        self.max = self.max.max(max);
+        self.widen(max.max(-min));
+        if self.limit == 0.0 {
+            return;
+        }
+        let scale = NUM_BINS as f32 / (2.0 * self.limit);
+        for value in finite {
+            let bin = ((value + self.limit) * scale) as usize;
+            self.counts[bin.min(NUM_BINS - 1)] += 1;
+        }
+    }
+
+    fn widen(&mut self, largest: f32) {
+        if self.limit == 0.0 && largest > 0.0 {
+            self.limit = largest;
+            self.counts = vec![0; NUM_BINS];
+        }
+        while self.limit < largest {
+            let mut wide = vec![0; NUM_BINS];
+            for (bin, count) in self.counts.iter().enumerate() {
+                wide[NUM_BINS / 4 + bin / 2] += count;
+            }
+            self.counts = wide;
+            self.limit *= 2.0;
+        }
+    }
+
+    fn whole(&self) -> Range {
+        Range {
+            min: self.min,
+            max: self.max,
+        }
+    }
+
+    /// Of the whole range and smaller shares of it, that with the least expected squared
+    /// error: rounding inside, cutting outside.
+    fn best(&self) -> Range {
+        let shares = (50..=100).rev().map(|percent| percent as f32 / 100.0);
+        let ranges = shares.map(|share| Range {
+            min: self.min * share,
+            max: self.max * share,
+        });
+        let errors = ranges.map(|range| (self.error(range), range));
+        errors
+            .min_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map_or(self.whole(), |(_, range)| range)
+    }
+
+    fn error(&self, range: Range) -> f64 {
+        let step = f64::from(range.max - range.min) / 255.0;
+        let rounding = step * step / 12.0;
+        let width = 2.0 * f64::from(self.limit) / NUM_BINS as f64;
+        let bins = self.counts.iter().enumerate();
+        let errors = bins.filter(|(_, count)| **count > 0).map(|(bin, &count)| {
+            let value = (bin as f64 + 0.5) * width - f64::from(self.limit);
+            let cut = (value - f64::from(range.max)).max(f64::from(range.min) - value);
+            let cut = cut.max(0.0);
+            count as f64 * if cut > 0.0 { cut * cut } else { rounding }
+        });
+        errors.sum()
+    }
+}

@@ -1,0 +1,303 @@
+//! The int8 network on a photo's bytes, with the integer arithmetic of TFLite's reference
+//! kernels. Sums of products run over 16-bit numbers side by side, for which every CPU
+//! has an instruction.
+
+use graph::{Activation, Padding, Pool, Shape};
+
+use super::arithmetic::Factor;
+use super::{IMAGE_I8, IntConv, IntNetwork, IntNode, IntOp, Quant};
+
+/// Windows that are gathered together, so that each weight is fetched once for them.
+const TILE: usize = 8;
+
+/// Runs one network, photo after photo, in memory that is taken once.
+#[derive(Debug, Clone)]
+pub(crate) struct IntInterpreter {
+    network: IntNetwork,
+    /// Weights in the order in which they are read, and factors, per node.
+    prepared: Vec<Prepared>,
+    values: Vec<Vec<i8>>,
+    patches: Vec<i16>,
+    logits: Vec<f32>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Prepared {
+    weights: Vec<i16>,
+    factors: Vec<Factor>,
+}
+
+impl IntInterpreter {
+    pub fn new(network: IntNetwork) -> Self {
+        let num_values =
+            |node: &IntNode| node.shape.height * node.shape.width * node.shape.channels;
+        Self {
+            prepared: network.nodes.iter().map(|n| prepare(&network, n)).collect(),
+            values: network
+                .nodes
+                .iter()
+                .map(|n| vec![0; num_values(n)])
+                .collect(),
+            patches: Vec::new(),
+            logits: Vec::new(),
+            network,
+        }
+    }
+
+    /// The logits of a photo of RGB bytes.
+    pub fn run(&mut self, photo: &[u8]) -> &[f32] {
+        self.photo(photo);
+        for id in 1..self.network.nodes.len() {
+            self.step(id);
+        }
+        let output = self.network.output;
+        let quant = self.network.nodes[output].quant;
+        let real = |&q: &i8| quant.scale * (i32::from(q) - quant.zero_point) as f32;
+        self.logits.clear();
+        self.logits.extend(self.values[output].iter().map(real));
+        &self.logits
+    }
+
+    #[cfg(test)]
+    pub fn values(&self, id: usize) -> &[i8] {
+        &self.values[id]
+    }
+
+    fn photo(&mut self, photo: &[u8]) {
+        let values = self.values[0].iter_mut().zip(photo);
+        let Some(minus_mean) = &self.network.minus_mean else {
+            values.for_each(|(to, byte)| *to = byte.wrapping_sub(128) as i8);
+            return;
+        };
+        let quant = self.network.nodes[0].quant;
+        let adder = Adder::new([IMAGE_I8, minus_mean.quant], quant, Activation::Identity);
+        for (at, (to, byte)) in values.enumerate() {
+            *to = adder.add(byte.wrapping_sub(128) as i8, minus_mean.values[at % 3]);
+        }
+    }
+
+    fn step(&mut self, id: usize) {
+        let (before, after) = self.values.split_at_mut(id);
+        let node = &self.network.nodes[id];
+        let Some(input) = node.inputs.first().map(|&i| &self.network.nodes[i]) else {
+            return;
+        };
+        let values = &before[node.inputs[0]][..];
+        let out = &mut after[0][..];
+        let prepared = &self.prepared[id];
+        match &node.op {
+            IntOp::Input => {}
+            IntOp::Conv(conv) => {
+                let layer = Layer {
+                    conv,
+                    prepared,
+                    input,
+                    node,
+                };
+                if conv.groups > 1 {
+                    layer.depthwise(values, out);
+                } else {
+                    layer.full(values, out, &mut self.patches);
+                }
+            }
+            IntOp::Add(activation) => {
+                let other = &self.network.nodes[node.inputs[1]];
+                let adder = Adder::new([input.quant, other.quant], node.quant, *activation);
+                let pairs = values.iter().zip(&before[node.inputs[1]]);
+                for (to, (a, b)) in out.iter_mut().zip(pairs) {
+                    *to = adder.add(*a, *b);
+                }
+            }
+            IntOp::MaxPool(pool) => max_pool(*pool, (values, input.shape), (out, node.shape)),
+            IntOp::Mean => mean(values, out, [input.quant, node.quant]),
+        }
+    }
+}
+
+fn prepare(network: &IntNetwork, node: &IntNode) -> Prepared {
+    let IntOp::Conv(conv) = &node.op else {
+        return Prepared::default();
+    };
+    let input = network.nodes[node.inputs[0]].quant;
+    let ordered = if conv.groups > 1 {
+        crate::weights::to_hwo(&conv.weights, conv.out_channels)
+    } else {
+        conv.weights.clone()
+    };
+    let factor = |scale: &f32| {
+        let product = f64::from(input.scale) * f64::from(*scale);
+        Factor::of(product / f64::from(node.quant.scale))
+    };
+    Prepared {
+        weights: ordered.into_iter().map(i16::from).collect(),
+        factors: conv.scales.iter().map(factor).collect(),
+    }
+}
+
+/// The int8 values that an activation allows.
+fn bounds(activation: Activation, quant: Quant) -> (i32, i32) {
+    let of = |value: f32| i32::from(quant.quantize(value));
+    match activation {
+        Activation::Identity => (-128, 127),
+        Activation::Relu => (of(0.0), 127),
+        Activation::Relu6 => (of(0.0), of(6.0)),
+    }
+}
+
+/// `ADD` of two scales into a third.
+struct Adder {
+    inputs: [(i32, Factor); 2],
+    output: (i32, Factor),
+    bounds: (i32, i32),
+}
+
+impl Adder {
+    /// As many bits as fit above an int8 less its zero point.
+    const LEFT_SHIFT: u32 = 20;
+
+    fn new(inputs: [Quant; 2], output: Quant, activation: Activation) -> Self {
+        let [a, b] = inputs.map(|quant| f64::from(quant.scale));
+        let largest = 2.0 * a.max(b);
+        let out = largest / (f64::from(1 << Self::LEFT_SHIFT) * f64::from(output.scale));
+        Self {
+            inputs: [
+                (inputs[0].zero_point, Factor::of(a / largest)),
+                (inputs[1].zero_point, Factor::of(b / largest)),
+            ],
+            output: (output.zero_point, Factor::of(out)),
+            bounds: bounds(activation, output),
+        }
+    }
+
+    fn add(&self, a: i8, b: i8) -> i8 {
+        let [a, b] = [(a, self.inputs[0]), (b, self.inputs[1])].map(|(value, (zero, factor))| {
+            factor.times((i32::from(value) - zero) << Self::LEFT_SHIFT)
+        });
+        let (zero, factor) = self.output;
+        (factor.times(a + b) + zero).clamp(self.bounds.0, self.bounds.1) as i8
+    }
+}
+
+/// The places of a window that are inside the input: (place in the window, pixel).
+fn places(
+    (kernel, stride, padding): ([usize; 2], [usize; 2], Padding),
+    (y, x): (usize, usize),
+    input: Shape,
+) -> impl Iterator<Item = (usize, usize)> {
+    (0..kernel[0] * kernel[1]).filter_map(move |at| {
+        let row = (y * stride[0] + at / kernel[1]).checked_sub(padding.top)?;
+        let column = (x * stride[1] + at % kernel[1]).checked_sub(padding.left)?;
+        let inside = row < input.height && column < input.width;
+        inside.then_some((at, row * input.width + column))
+    })
+}
+
+struct Layer<'a> {
+    conv: &'a IntConv,
+    prepared: &'a Prepared,
+    input: &'a IntNode,
+    node: &'a IntNode,
+}
+
+impl Layer<'_> {
+    fn places(&self, pixel: usize) -> impl Iterator<Item = (usize, usize)> {
+        let window = (self.conv.kernel, self.conv.stride, self.conv.padding);
+        let width = self.node.shape.width;
+        places(window, (pixel / width, pixel % width), self.input.shape)
+    }
+
+    fn result(&self, channel: usize, sum: i32, bounds: (i32, i32)) -> i8 {
+        let scaled = self.prepared.factors[channel].times(sum);
+        (scaled + self.node.quant.zero_point).clamp(bounds.0, bounds.1) as i8
+    }
+
+    fn full(&self, values: &[i8], out: &mut [i8], patches: &mut Vec<i16>) {
+        let channels = self.input.shape.channels;
+        let depth = self.conv.kernel[0] * self.conv.kernel[1] * channels;
+        let zero = self.input.quant.zero_point as i16;
+        let bounds = bounds(self.conv.activation, self.node.quant);
+        let out_channels = self.conv.out_channels;
+        let tiles = out.chunks_mut(TILE * out_channels).enumerate();
+        for (tile, out) in tiles {
+            let count = out.len() / out_channels;
+            patches.clear();
+            patches.resize(depth * count, 0);
+            for (index, patch) in patches.chunks_exact_mut(depth).enumerate() {
+                for (at, place) in self.places(tile * TILE + index) {
+                    let pixel = &values[place * channels..][..channels];
+                    for (to, value) in patch[at * channels..].iter_mut().zip(pixel) {
+                        *to = i16::from(*value) - zero;
+                    }
+                }
+            }
+            let rows = self.prepared.weights.chunks_exact(depth).enumerate();
+            for (channel, weights) in rows {
+                for (index, patch) in patches.chunks_exact(depth).enumerate() {
+                    let sum = dot(weights, patch).wrapping_add(self.conv.bias[channel]);
+                    out[index * out_channels + channel] = self.result(channel, sum, bounds);
+                }
+            }
+        }
+    }
+
+    fn depthwise(&self, values: &[i8], out: &mut [i8]) {
+        let channels = self.input.shape.channels;
+        let zero = self.input.quant.zero_point;
+        let bounds = bounds(self.conv.activation, self.node.quant);
+        let mut sums = vec![0; channels];
+        for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
+            sums.copy_from_slice(&self.conv.bias);
+            for (at, place) in self.places(pixel) {
+                let values = &values[place * channels..][..channels];
+                let weights = &self.prepared.weights[at * channels..][..channels];
+                for ((sum, value), weight) in sums.iter_mut().zip(values).zip(weights) {
+                    *sum = sum.wrapping_add((i32::from(*value) - zero) * i32::from(*weight));
+                }
+            }
+            for (channel, (to, sum)) in out.iter_mut().zip(&sums).enumerate() {
+                *to = self.result(channel, *sum, bounds);
+            }
+        }
+    }
+}
+
+fn dot(a: &[i16], b: &[i16]) -> i32 {
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| i32::from(*a) * i32::from(*b))
+        .sum()
+}
+
+fn max_pool(pool: Pool, (values, shape): (&[i8], Shape), (out, result): (&mut [i8], Shape)) {
+    let window = (pool.kernel, pool.stride, pool.padding);
+    for (pixel, out) in out.chunks_exact_mut(shape.channels).enumerate() {
+        out.fill(i8::MIN);
+        let (y, x) = (pixel / result.width, pixel % result.width);
+        for (_, place) in places(window, (y, x), shape) {
+            for (to, value) in out.iter_mut().zip(&values[place * shape.channels..]) {
+                *to = (*to).max(*value);
+            }
+        }
+    }
+}
+
+/// `MEAN` over rows and columns: the division is part of the factor.
+fn mean(values: &[i8], out: &mut [i8], [input, output]: [Quant; 2]) {
+    let channels = out.len();
+    let count = values.len() / channels.max(1);
+    let factor = Factor::of(f64::from(input.scale) / f64::from(output.scale));
+    let bits = (usize::BITS - 1 - count.leading_zeros()) as i32;
+    let bits = bits.min(32).min(31 + factor.shift);
+    let divided = (i64::from(factor.multiplier) << bits) / count as i64;
+    let factor = Factor {
+        multiplier: i32::try_from(divided).unwrap_or(i32::MAX),
+        shift: factor.shift - bits,
+    };
+    for (channel, to) in out.iter_mut().enumerate() {
+        let column = values.iter().skip(channel).step_by(channels);
+        let sum: i32 = column
+            .map(|value| i32::from(*value) - input.zero_point)
+            .sum();
+        *to = (factor.times(sum) + output.zero_point).clamp(-128, 127) as i8;
+    }
+}
