@@ -17,3 +17,6 @@ pub use graph::{
 };
 
 mod fold;
+
+mod executor;
+pub use executor::{Executor, InputError, Results};
