@@ -30,6 +30,6 @@ pub use objects::{InvalidObjectKey, ObjectKey};
 pub mod table;
 
 mod input_spec;
-pub use input_spec::{InputSpec, Layout};
+pub use input_spec::{InputSpec, Layout, PreprocessError};
 
 pub mod http;
