@@ -1,0 +1,135 @@
+"""A bundle run by the real runtimes: onnxruntime and the ONNX checker, LiteRT, and
+coremltools' loader and spec validation. The bundle, the photos and the logits are those
+of `cargo run --example write_models`.
+
+    runtimes.py BUNDLE PHOTOS.rgb CLASSES
+
+Prints one line per format: the largest logit difference to the executor, the top-1
+agreement with it, the top-1 accuracy, the size.
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy
+import onnx
+import onnxruntime
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+
+def photos_of(path, preprocess):
+    size = preprocess["size"]
+    pixels = numpy.fromfile(path, numpy.uint8).reshape(-1, size, size, 3)
+    mean, std = (numpy.array(preprocess[key], numpy.float32) for key in ("mean", "std"))
+    return pixels, (pixels.astype(numpy.float32) / 255 - mean) / std
+
+
+def run_onnx(path, plain):
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    batches = [plain[:1], plain[1:8]] + [plain[at : at + 16] for at in range(8, len(plain), 16)]
+    results = []
+    for batch in batches:
+        logits, probabilities = session.run(None, {"image": batch.transpose(0, 3, 1, 2)})
+        powers = numpy.exp(logits - logits.max(axis=1, keepdims=True))
+        expected = powers / powers.sum(axis=1, keepdims=True)
+        assert numpy.abs(expected - probabilities).max() < 1e-5
+        results.append(logits)
+    return numpy.concatenate(results)
+
+
+def run_tflite(path, photos, resolver):
+    interpreter = Interpreter(
+        str(path),
+        experimental_op_resolver_type=resolver,
+        experimental_preserve_all_tensors=True,
+        num_threads=1,
+    )
+    interpreter.allocate_tensors()
+    (image,) = interpreter.get_input_details()
+    (score,) = interpreter.get_output_details()
+    signature = interpreter.get_signature_list()["serving_default"]
+    assert signature == {"inputs": ["image"], "outputs": ["score"]}, signature
+    # The last step is the softmax; what it reads are the logits.
+    logits_at = interpreter._get_ops_details()[-1]["inputs"][0]
+    logits, scores = [], []
+    for photo in photos:
+        interpreter.set_tensor(image["index"], photo[None].astype(image["dtype"]))
+        interpreter.invoke()
+        scores.append(interpreter.get_tensor(score["index"])[0])
+        if resolver == OpResolverType.BUILTIN:
+            # Inside the XNNPACK delegate there are no tensors: from the scores, up to a
+            # constant, which is given back below.
+            logits.append(numpy.log(numpy.maximum(scores[-1], 1e-30)))
+        else:
+            logits.append(interpreter.get_tensor(logits_at)[0])
+    return numpy.array(logits), numpy.array(scores)
+
+
+def check_coreml(path, labels, preprocess):
+    import coremltools
+
+    spec = coremltools.utils.load_spec(str(path))
+    model = coremltools.models.MLModel(spec, skip_model_load=True)
+    assert model.get_spec().WhichOneof("Type") == "neuralNetworkClassifier"
+    assert list(spec.neuralNetworkClassifier.stringClassLabels.vector) == labels
+    (image,) = spec.description.input
+    assert image.type.imageType.width == preprocess["size"]
+    return "coremltools loads it: version %d, %d layers" % (
+        spec.specificationVersion,
+        len(spec.neuralNetworkClassifier.layers),
+    )
+
+
+def main():
+    bundle, photos, classes = map(pathlib.Path, sys.argv[1:])
+    preprocess = json.loads((bundle / "preprocess.json").read_text())
+    labels = (bundle / "labels.txt").read_text().splitlines()
+    pixels, plain = photos_of(photos, preprocess)
+    truth = numpy.array(classes.read_text().split(), int)
+    expected = numpy.fromfile(bundle / "logits.f32", numpy.float32).reshape(len(plain), -1)
+    sizes = {path.name: path.stat().st_size for path in bundle.iterdir()}
+
+    def report(name, runtime, logits):
+        # The constant that a softmax does not keep.
+        shift = (logits - expected).mean(axis=1, keepdims=True) if "score" in runtime else 0
+        kept = expected > expected.max(axis=1, keepdims=True) - 20
+        difference = (numpy.abs(logits - shift - expected) * kept).max()
+        same = (logits.argmax(1) == expected.argmax(1)).mean()
+        right = (logits.argmax(1) == truth).mean()
+        share = sizes[name] / sizes["model.tflite"]
+        print(
+            f"{name:21} {runtime:24} difference {difference:9.2e}  agreement {same:6.1%}"
+            f"  top-1 {right:6.1%}  {sizes[name]:9} bytes = {share:.3f}"
+        )
+
+    print(f"{'executor':46} top-1 {(expected.argmax(1) == truth).mean():.1%}, {len(plain)} photos")
+    report("model.onnx", "onnxruntime", run_onnx(bundle / "model.onnx", plain))
+    for name, given in (
+        ("model.tflite", plain),
+        ("model-float16.tflite", plain),
+        ("model-int8.tflite", pixels),
+    ):
+        path = bundle / name
+        if not path.exists():
+            continue
+        for runtime, resolver in (
+            ("LiteRT reference", OpResolverType.BUILTIN_REF),
+            ("LiteRT built-in", OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES),
+            ("LiteRT XNNPACK (score)", OpResolverType.BUILTIN),
+        ):
+            if runtime == "LiteRT reference" and name != "model-int8.tflite":
+                continue
+            logits, _ = run_tflite(path, given, resolver)
+            if name == "model-int8.tflite":
+                numpy.save(bundle / f"int8-{runtime.split()[1]}.npy", logits)
+            report(name, runtime, logits)
+    print("model.mlmodel        ", check_coreml(bundle / "model.mlmodel", labels, preprocess))
+
+
+if __name__ == "__main__":
+    main()
