@@ -37,6 +37,11 @@ mod events;
 
 mod stats;
 
+mod trainings;
+pub use trainings::{MAX_ATTEMPTS, Standing, TRAINING_LEASE, TrainingEnd, TrainingLease};
+
+mod models;
+
 mod nearest;
 pub use nearest::nearest;
 

@@ -19,52 +19,71 @@ pub struct InvalidId {
     text: String,
 }
 
-/// One uploaded photo: a UUID version 7, so ids sort by the time they were given.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[serde(transparent)]
-#[schema(value_type = String, format = Uuid)]
-pub struct CaptureId(Uuid);
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+        )]
+        #[serde(transparent)]
+        #[schema(value_type = String, format = Uuid)]
+        pub struct $name(Uuid);
 
-impl CaptureId {
-    /// A new id for a photo that arrives now.
-    pub fn new() -> Self {
-        Self(Uuid::now_v7())
-    }
+        impl $name {
+            /// A new id for a thing that begins now.
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
 
-    /// The id's 16 bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-}
-
-impl Default for CaptureId {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Display for CaptureId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
-    }
-}
-
-impl FromStr for CaptureId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        // Only the hyphenated form: one id, one spelling.
-        match Uuid::try_parse(text) {
-            Ok(uuid) if text.len() == 36 => Ok(Self(uuid)),
-            _ => Err(InvalidId {
-                what: "capture id",
-                rule: "a UUID with hyphens is needed",
-                text: text.into(),
-            }),
+            /// The id's 16 bytes.
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
         }
-    }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                // Only the hyphenated form: one id, one spelling.
+                match Uuid::try_parse(text) {
+                    Ok(uuid) if text.len() == 36 => Ok(Self(uuid)),
+                    _ => Err(InvalidId {
+                        what: $what,
+                        rule: "a UUID with hyphens is needed",
+                        text: text.into(),
+                    }),
+                }
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// One uploaded photo: a UUID version 7, so ids sort by the time they were given.
+    CaptureId, "capture id"
+}
+
+uuid_id! {
+    /// One training: a UUID version 7.
+    TrainingId, "training id"
+}
+
+uuid_id! {
+    /// One trained model: a UUID version 7.
+    ModelId, "model id"
 }
 
 /// One dataset: its name at birth and six random characters, as in `cats-k3v9q2`.

@@ -6,7 +6,7 @@
 //! I/O in this crate, and it depends on nothing heavy, so that phones can have it.
 
 mod ids;
-pub use ids::{CaptureId, DatasetId, InvalidId, Sha256};
+pub use ids::{CaptureId, DatasetId, InvalidId, ModelId, Sha256, TrainingId};
 
 mod labels;
 pub use labels::{InvalidLabel, Label, MAX_LABEL_BYTES};
@@ -33,3 +33,5 @@ mod input_spec;
 pub use input_spec::{InputSpec, Layout, PreprocessError};
 
 pub mod http;
+
+pub mod training;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{DatasetId, Sha256};
+use crate::{DatasetId, ModelId, Sha256, TrainingId};
 
 /// Where something lies in the object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,20 @@ pub enum ObjectKey {
         /// Whose rejections.
         dataset: DatasetId,
     },
+    /// A part of a training's checkpoints: written once, never changed.
+    Checkpoint {
+        /// The training.
+        training: TrainingId,
+        /// The file's name; no slash.
+        name: String,
+    },
+    /// A file of a model: written once, never changed.
+    ModelFile {
+        /// The model.
+        model: ModelId,
+        /// The file's name; no slash.
+        name: String,
+    },
 }
 
 /// A key that names none of our objects.
@@ -42,6 +56,8 @@ impl fmt::Display for ObjectKey {
             }
             Self::PhotosTable { dataset } => write!(f, "tables/{dataset}/photos"),
             Self::RejectionsTable { dataset } => write!(f, "tables/{dataset}/rejections"),
+            Self::Checkpoint { training, name } => write!(f, "checkpoints/{training}/{name}"),
+            Self::ModelFile { model, name } => write!(f, "models/{model}/{name}"),
         }
     }
 }
@@ -65,6 +81,16 @@ impl FromStr for ObjectKey {
                 .parse()
                 .ok()
                 .map(|dataset| Self::RejectionsTable { dataset }),
+            ["checkpoints", training, name] if !name.is_empty() => {
+                let name = name.to_owned();
+                let training = training.parse().ok();
+                training.map(|training| Self::Checkpoint { training, name })
+            }
+            ["models", model, name] if !name.is_empty() => {
+                let name = name.to_owned();
+                let model = model.parse().ok();
+                model.map(|model| Self::ModelFile { model, name })
+            }
             _ => None,
         };
         parsed.ok_or_else(|| InvalidObjectKey(text.into()))
@@ -87,6 +113,14 @@ mod tests {
                 dataset: dataset.clone(),
             },
             ObjectKey::RejectionsTable { dataset },
+            ObjectKey::Checkpoint {
+                training: TrainingId::new(),
+                name: "000001.json".into(),
+            },
+            ObjectKey::ModelFile {
+                model: ModelId::new(),
+                name: "model.onnx".into(),
+            },
         ];
         for key in keys {
             assert_eq!(key.to_string().parse::<ObjectKey>().unwrap(), key);
