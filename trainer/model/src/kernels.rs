@@ -3,6 +3,7 @@
 //! Both ways take and give the same values; only the order of the dimensions differs
 //! ([`Kernels`]).
 
+mod fused;
 mod unfused;
 
 use burn_tensor::Tensor;
@@ -37,7 +38,10 @@ pub(crate) struct Trained {
 /// Photos onto the device, in the order of dimensions that its layers want.
 pub(crate) fn input(images: &Images, device: &Device) -> Result<Tensor<4>, ModelError> {
     let count = images.count()?;
-    Ok(unfused::input(images, count, device))
+    Ok(match device.kernels {
+        Kernels::Fused => fused::input(images, count, &device.burn),
+        Kernels::Burn => unfused::input(images, count, device),
+    })
 }
 
 /// Convolution, batch norm with the batch's statistics, activation.
@@ -49,7 +53,7 @@ pub(crate) fn train(
     device: &Device,
 ) -> Trained {
     match device.kernels {
-        Kernels::Fused => unfused::train(input, tensors, shape, activation, device.precision),
+        Kernels::Fused => fused::train(input, tensors, shape, activation),
         Kernels::Burn => unfused::train(input, tensors, shape, activation, device.precision),
     }
 }
@@ -69,9 +73,7 @@ pub(crate) fn evaluate(
         * scale.reshape([shape.out_channels, 1]);
     let weight = weight.reshape([-1]);
     match device.kernels {
-        Kernels::Fused => {
-            unfused::evaluate(input, weight, bias, shape, activation, device.precision)
-        }
+        Kernels::Fused => fused::evaluate(input, weight, bias, shape, activation),
         Kernels::Burn => {
             unfused::evaluate(input, weight, bias, shape, activation, device.precision)
         }
@@ -79,22 +81,14 @@ pub(crate) fn evaluate(
 }
 
 /// The sum of two activations, then the activation.
-pub(crate) fn add(
-    left: Tensor<4>,
-    right: Tensor<4>,
-    activation: Activation,
-    device: &Device,
-) -> Tensor<4> {
-    match device.kernels {
-        Kernels::Fused => unfused::activate(left + right, activation),
-        Kernels::Burn => unfused::activate(left + right, activation),
-    }
+pub(crate) fn add(left: Tensor<4>, right: Tensor<4>, activation: Activation) -> Tensor<4> {
+    unfused::activate(left + right, activation)
 }
 
 /// The largest of each 3x3 window with stride 2.
 pub(crate) fn max_pool(input: Tensor<4>, device: &Device) -> Tensor<4> {
     match device.kernels {
-        Kernels::Fused => unfused::max_pool(input),
+        Kernels::Fused => fused::max_pool(input),
         Kernels::Burn => unfused::max_pool(input),
     }
 }
@@ -102,7 +96,7 @@ pub(crate) fn max_pool(input: Tensor<4>, device: &Device) -> Tensor<4> {
 /// The mean over height and width, in 32 bit: `[n, channels]`.
 pub(crate) fn global_pool(input: Tensor<4>, device: &Device) -> Tensor<2> {
     match device.kernels {
-        Kernels::Fused => unfused::global_pool(input),
+        Kernels::Fused => fused::global_pool(input),
         Kernels::Burn => unfused::global_pool(input),
     }
 }

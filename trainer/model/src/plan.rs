@@ -91,7 +91,8 @@ impl Plan {
         }
     }
 
-    /// Every unit, in the order of its computation.
+    /// Every unit.
+    #[cfg(test)]
     pub(crate) fn units(&self) -> impl Iterator<Item = &UnitPlan> {
         self.blocks.iter().flat_map(|block| {
             let extra = match &block.shortcut {
@@ -276,7 +277,7 @@ mod tests {
         let cases = [
             (Architecture::MobileNetV2(Width::Full), 3_504_872, 19),
             (Architecture::MobileNetV2(Width::Half), 1_968_680, 19),
-            (Architecture::MobileNetV2(Width::Third), 1_677_080, 19),
+            (Architecture::MobileNetV2(Width::Third), 1_677_128, 19),
             (Architecture::ResNet18, 11_689_512, 9),
             (Architecture::ResNet34, 21_797_672, 17),
             (Architecture::ResNet50, 25_557_032, 17),

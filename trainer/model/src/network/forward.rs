@@ -104,10 +104,10 @@ impl<'a> Pass<'a> {
         let device = &self.network.device;
         output = match &block.shortcut {
             Shortcut::None => output,
-            Shortcut::Identity => kernels::add(output, input, block.activation, device),
+            Shortcut::Identity => kernels::add(output, input, block.activation),
             Shortcut::Unit(unit) => {
                 let input = self.unit(unit, input, learns);
-                kernels::add(output, input, block.activation, device)
+                kernels::add(output, input, block.activation)
             }
         };
         if block.max_pool {
