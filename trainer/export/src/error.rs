@@ -15,6 +15,12 @@ pub enum ExportError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A network that was read back does not run.
+    #[error("preparing the network of a file")]
+    Prepare(#[from] graph::GraphError),
+    /// A photo does not fit the network of a file.
+    #[error("running the network of a file")]
+    Run(#[from] graph::InputError),
     /// What is said about the model does not fit the network.
     #[error("describing the model: {0}")]
     Info(String),

@@ -1,14 +1,15 @@
 //! The five model files of a bundle: their names, how each is written and read back, and
 //! how close to the trained network each must be.
 
-use graph::Graph;
+use std::sync::Arc;
+
+use graph::{Executor, Graph};
 
 use crate::int8::IntInterpreter;
 use crate::network::Network;
 use crate::tflite::{Numbers, ReadTflite};
 use crate::{
-    Calibration, Certificate, ExportError, Interpreter, ModelInfo, write_coreml, write_onnx,
-    write_tflite,
+    Calibration, Certificate, ExportError, ModelInfo, write_coreml, write_onnx, write_tflite,
 };
 
 /// A file that holds a model.
@@ -111,45 +112,71 @@ impl ModelFile {
                 }
             }
         };
-        let interpreter = Interpreter::new(&network.graph)?;
-        Ok(ReadModel(Kind::Float(Box::new((network, interpreter)))))
+        let executor = Executor::new(&network.graph)?;
+        let network = Arc::new(network);
+        Ok(ReadModel(Kind::Float { network, executor }))
     }
 }
 
-/// A model as a file has it, run by an interpreter of this crate.
-#[derive(Debug, Clone)]
+/// A model as a file has it: floats run by `graph`'s executor, int8 by the interpreter of
+/// this crate, which computes as TFLite's reference kernels do.
+#[derive(Debug)]
 pub struct ReadModel(Kind);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Kind {
-    Float(Box<(Network, Interpreter)>),
+    Float {
+        network: Arc<Network>,
+        executor: Executor,
+    },
     Int8(IntInterpreter),
 }
 
 impl ReadModel {
     /// The logits of a photo, given as the file takes it: RGB in 0..=1, rows by columns by
     /// channels. The int8 file takes bytes, and the values are rounded to those.
-    pub fn logits(&mut self, photo: &[f32]) -> &[f32] {
+    ///
+    /// # Errors
+    ///
+    /// A photo of another size.
+    pub fn logits(&mut self, photo: &[f32]) -> Result<&[f32], ExportError> {
         match &mut self.0 {
-            Kind::Float(parts) => {
-                let (network, interpreter) = &mut **parts;
+            Kind::Float { network, executor } => {
                 let means = network.mean.iter().cycle();
                 let centred: Vec<f32> = photo.iter().zip(means).map(|(x, m)| x - m).collect();
-                interpreter.run(&centred)
+                Ok(executor.run(&centred)?.logits)
             }
             Kind::Int8(interpreter) => {
+                let input = interpreter.input();
+                let num_values = input.num_values();
+                if photo.len() != num_values {
+                    let num_values = photo.len();
+                    return Err(graph::InputError { num_values, input }.into());
+                }
                 let byte = |value: &f32| (value * 255.0).round().clamp(0.0, 255.0) as u8;
                 let bytes: Vec<u8> = photo.iter().map(byte).collect();
-                interpreter.run(&bytes)
+                Ok(interpreter.run(&bytes))
             }
         }
+    }
+
+    /// Another one for another thread, with the same weights where they are large.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self(match &self.0 {
+            Kind::Float { network, executor } => Kind::Float {
+                network: Arc::clone(network),
+                executor: executor.share(),
+            },
+            Kind::Int8(interpreter) => Kind::Int8(interpreter.clone()),
+        })
     }
 
     /// Whether two files hold the very same numbers in the very same order, whatever
     /// their format: one run proves both.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Kind::Float(a), Kind::Float(b)) => a.0.computes_like(&b.0),
+            (Kind::Float { network: a, .. }, Kind::Float { network: b, .. }) => a.computes_like(b),
             _ => false,
         }
     }

@@ -6,6 +6,7 @@
 use graph::{Activation, NodeId, Padding, Pool, Shape};
 
 mod arithmetic;
+mod check;
 mod quantize;
 mod run;
 

@@ -8,6 +8,11 @@ use graph::{Activation, Conv2d, Graph, Node, NodeId, Op, Padding, Pool, Shape};
 
 use crate::{ExportError, ModelInfo};
 
+/// The most values of one activation: 128 MiB of float32, an input of 3344 x 3344. Files
+/// that were damaged may name any size; with a larger limit reading one could take all
+/// memory.
+const LARGEST_ACTIVATION: usize = 1 << 25;
+
 /// A network that takes RGB in 0..=1.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Network {
@@ -127,15 +132,24 @@ pub(crate) fn shapes(graph: &Graph) -> Result<Vec<Shape>, ExportError> {
             return fail(format!("{} inputs at place {id}", node.inputs.len()));
         }
         let input = node.inputs.first().map_or(graph.input, |&id| shapes[id]);
-        shapes.push(match result_shape(graph, node, input, &shapes) {
-            Ok(shape) => shape,
+        let shape = match result_shape(graph, node, input, &shapes) {
+            Ok(shape) if is_small(shape) => shape,
+            Ok(shape) => return fail(format!("{shape:?} is too large")),
             Err(problem) => return fail(problem),
-        });
+        };
+        shapes.push(shape);
     }
     if graph.output >= graph.nodes.len() || graph.features >= graph.nodes.len() {
         return Err(ExportError::network(&graph.name, "no such output node"));
     }
     Ok(shapes)
+}
+
+/// Whether a shape may be allocated.
+pub(crate) fn is_small(shape: Shape) -> bool {
+    let values = shape.height.checked_mul(shape.width);
+    let values = values.and_then(|pixels| pixels.checked_mul(shape.channels));
+    values.is_some_and(|values| values <= LARGEST_ACTIVATION)
 }
 
 fn result_shape(
@@ -229,18 +243,19 @@ fn check_finite(weights: &[f32], bias: &[f32]) -> Result<(), String> {
 }
 
 /// How many windows fit, down and across.
-fn windows(
+pub(crate) fn windows(
     input: Shape,
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: Padding,
 ) -> Result<[usize; 2], String> {
-    let padded = [
-        input.height + padding.top + padding.bottom,
-        input.width + padding.left + padding.right,
-    ];
     let before = [padding.top, padding.left];
     let after = [padding.bottom, padding.right];
+    let size = [input.height, input.width];
+    let padded = [0, 1].map(|axis| {
+        let padded = before[axis].saturating_add(after[axis]);
+        padded.saturating_add(size[axis])
+    });
     let fits = |axis: usize| {
         kernel[axis] > 0
             && stride[axis] > 0

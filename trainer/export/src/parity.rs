@@ -45,7 +45,12 @@ pub(crate) fn certify(
     num_threads: usize,
 ) -> Result<Vec<Certificate>, ExportError> {
     let num_threads = num_threads.max(1);
-    let mut workers = vec![(models.to_vec(), vec![Tally::default(); models.len()]); num_threads];
+    let num_models = models.len();
+    let worker = |_| {
+        let models: Vec<ReadModel> = models.iter().map(ReadModel::share).collect();
+        (models, vec![Tally::default(); num_models])
+    };
+    let mut workers: Vec<_> = (0..num_threads).map(worker).collect();
     let mut index = 0;
     loop {
         let mut chunk = Vec::with_capacity(num_threads);
@@ -62,10 +67,18 @@ pub(crate) fn certify(
             break;
         }
         std::thread::scope(|scope| {
-            for (sample, (models, tallies)) in chunk.iter().zip(&mut workers) {
-                scope.spawn(move || compare(sample, info, models, tallies));
-            }
-        });
+            let compared = chunk
+                .iter()
+                .zip(&mut workers)
+                .map(|(sample, (models, tallies))| {
+                    scope.spawn(move || compare(sample, info, models, tallies))
+                });
+            let compared: Vec<_> = compared.collect();
+            compared.into_iter().try_for_each(|thread| {
+                let result = thread.join();
+                result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })?;
     }
     if index == 0 {
         return Err(ExportError::NoPhotos(PURPOSE));
@@ -101,11 +114,17 @@ fn check(
     Ok(())
 }
 
-fn compare(sample: &Sample, info: &ModelInfo, models: &mut [ReadModel], tallies: &mut [Tally]) {
+fn compare(
+    sample: &Sample,
+    info: &ModelInfo,
+    models: &mut [ReadModel],
+    tallies: &mut [Tally],
+) -> Result<(), ExportError> {
     let photo = plain(&sample.input, info);
     for (model, tally) in models.iter_mut().zip(tallies) {
-        tally.add(sample, model.logits(&photo));
+        tally.add(sample, model.logits(&photo)?);
     }
+    Ok(())
 }
 
 /// A normalised photo as RGB in 0..=1.

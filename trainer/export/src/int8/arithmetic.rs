@@ -90,12 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn halves_are_rounded_away_from_zero() {
+    fn halves_are_rounded_as_gemmlowp_rounds_them() {
         assert_eq!(
             [5, 6, 7, -5, -6, -7].map(|v| divide_by_power(v, 2)),
             [1, 2, 2, -1, -2, -2]
         );
-        assert_eq!([3, -3].map(|value| Factor::of(0.5).times(value)), [2, -2]);
+        assert_eq!([3, -3].map(|value| Factor::of(0.5).times(value)), [2, -1]);
         assert_eq!(
             [100, -100].map(|value| Factor::of(1.0).times(value)),
             [100, -100]

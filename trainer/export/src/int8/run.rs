@@ -44,6 +44,11 @@ impl IntInterpreter {
         }
     }
 
+    /// What one photo is.
+    pub fn input(&self) -> Shape {
+        self.network.input
+    }
+
     /// The logits of a photo of RGB bytes.
     pub fn run(&mut self, photo: &[u8]) -> &[f32] {
         self.photo(photo);
@@ -56,11 +61,6 @@ impl IntInterpreter {
         self.logits.clear();
         self.logits.extend(self.values[output].iter().map(real));
         &self.logits
-    }
-
-    #[cfg(test)]
-    pub fn values(&self, id: usize) -> &[i8] {
-        &self.values[id]
     }
 
     fn photo(&mut self, photo: &[u8]) {

@@ -33,6 +33,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ReadTflite, ExportError> {
     check_metadata(&model, bytes).map_err(unreadable)?;
     if model.tensors[model.input].kind == kind::UINT8 {
         let network = Reader::<IntOp>::read(&model).and_then(Reader::int8);
+        let network = network.and_then(|network| network.check().map(|()| network));
         return network.map(ReadTflite::Int8).map_err(unreadable);
     }
     let parts = Reader::<Op>::read(&model).and_then(Reader::float);
