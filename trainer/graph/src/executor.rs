@@ -14,6 +14,7 @@ mod layout;
 mod plan;
 use plan::Plan;
 
+mod bands;
 mod convolution;
 mod depthwise;
 mod simple;

@@ -5,6 +5,7 @@
 //! are done as the tile is written.
 
 use std::array::from_fn;
+use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -88,24 +89,33 @@ impl Convolution {
         self.limits = limits(activation);
     }
 
-    pub fn run(
-        &self,
-        arch: Arch,
-        slots: &[Vec<f32>],
-        input: Layout,
-        output: Layout,
-        out: &mut [f32],
-    ) {
+    /// Computes some rows of the result. `slots` holds what is added.
+    pub fn run(&self, arch: Arch, slots: &[Vec<f32>], from: Source, to: Target) {
         let other = self.other.map(|other| (&slots[other.slot][..], other));
         arch.dispatch(Run {
             conv: self,
-            input: &slots[input.slot],
-            input_layout: input,
-            output,
-            out,
+            input: from.values,
+            input_layout: from.layout,
+            output: to.layout,
+            out: to.values,
+            rows: to.rows,
             other,
         });
     }
+}
+
+/// What a step reads.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub values: &'a [f32],
+    pub layout: Layout,
+}
+
+/// What a step writes: some rows of an activation.
+pub(super) struct Target<'a> {
+    pub values: &'a mut [f32],
+    pub layout: Layout,
+    pub rows: Range<usize>,
 }
 
 struct Run<'a> {
@@ -114,6 +124,7 @@ struct Run<'a> {
     input_layout: Layout,
     output: Layout,
     out: &'a mut [f32],
+    rows: Range<usize>,
     other: Option<(&'a [f32], Layout)>,
 }
 
@@ -122,14 +133,14 @@ impl WithSimd for Run<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let shape = self.output.shape;
-        let num_pixels = shape.height * shape.width;
+        let width = self.output.shape.width;
+        let pixels = self.rows.start * width..self.rows.end * width;
         let row = self.conv.row_values;
         let values_per_pixel = row * self.conv.stride[0] * self.conv.stride[1];
         let block = (BLOCK_VALUES / values_per_pixel / TILE).max(1) * TILE;
         let panel_values = self.conv.kernel_rows * row * S::F32_LANES;
-        for start in (0..num_pixels).step_by(block) {
-            let end = (start + block).min(num_pixels);
+        for start in pixels.clone().step_by(block) {
+            let end = (start + block).min(pixels.end);
             for first in (0..self.conv.num_vectors).step_by(PANEL) {
                 let panel = &self.conv.packed[first * panel_values..];
                 if self.conv.num_vectors - first >= PANEL {
@@ -148,7 +159,7 @@ impl Run<'_> {
     fn tiles<S: Simd, const N: usize>(
         &mut self,
         simd: S,
-        pixels: std::ops::Range<usize>,
+        pixels: Range<usize>,
         first: usize,
         panel: &[f32],
     ) {
@@ -181,12 +192,19 @@ impl Run<'_> {
     ) {
         let conv = self.conv;
         let width = self.output.shape.width;
-        let at: [(usize, usize); M] = from_fn(|i| ((pixel + i) / width, (pixel + i) % width));
-        let input_row = self.input_layout.row();
-        let window = self.input_layout.window(conv.padding);
-        let starts = at.map(|(y, x)| {
-            window + y * conv.stride[0] * input_row + x * conv.stride[1] * self.input_layout.pitch
+        let mut next = (pixel / width, pixel % width);
+        let at: [(usize, usize); M] = from_fn(|_| {
+            let this = next;
+            next = if this.1 + 1 < width {
+                (this.0, this.1 + 1)
+            } else {
+                (this.0 + 1, 0)
+            };
+            this
         });
+        let input_row = self.input_layout.row();
+        let [down, across] = conv.stride;
+        let starts = at.map(|(y, x)| self.input_layout.window(y * down, x * across, conv.padding));
         let (weights, _) = S::as_simd_f32s(panel);
         let (weights, _) = weights.as_chunks::<N>();
         let (bias, _) = S::as_simd_f32s(&conv.bias);

@@ -3,10 +3,11 @@
 //! is loaded once for all of them.
 
 use std::array::from_fn;
+use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::convolution::limits;
+use super::convolution::{Source, Target, limits};
 use super::layout::Layout;
 use crate::graph::{Conv2d, Padding};
 
@@ -16,7 +17,7 @@ pub(super) struct Depthwise {
     /// bias.
     packed: Vec<f32>,
     kernel: [usize; 2],
-    stride: [usize; 2],
+    pub stride: [usize; 2],
     padding: Padding,
     limits: [f32; 2],
 }
@@ -41,13 +42,20 @@ impl Depthwise {
         }
     }
 
-    pub fn run(&self, arch: Arch, input: &[f32], from: Layout, to: Layout, out: &mut [f32]) {
+    /// How many rows of the input lie under so many rows of the result.
+    pub fn rows_under(&self, num_rows: usize) -> usize {
+        (num_rows - 1) * self.stride[0] + self.kernel[0]
+    }
+
+    /// Computes some rows of the result.
+    pub fn run(&self, arch: Arch, from: Source, to: Target) {
         arch.dispatch(Run {
             conv: self,
-            input,
-            from,
-            to,
-            out,
+            input: from.values,
+            from: from.layout,
+            to: to.layout,
+            rows: to.rows,
+            out: to.values,
         });
     }
 }
@@ -57,6 +65,7 @@ struct Run<'a> {
     input: &'a [f32],
     from: Layout,
     to: Layout,
+    rows: Range<usize>,
     out: &'a mut [f32],
 }
 
@@ -65,7 +74,7 @@ impl WithSimd for Run<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        for y in 0..self.to.shape.height {
+        for y in self.rows.clone() {
             let mut x = 0;
             match (self.conv.kernel, self.conv.stride) {
                 ([3, 3], [1, 1]) => x = self.tiles::<S, 1, 4, 6>(simd, y),
@@ -85,9 +94,7 @@ impl Run<'_> {
     #[inline(always)]
     fn window(&self, y: usize, x: usize) -> usize {
         let [down, across] = self.conv.stride;
-        self.from.window(self.conv.padding)
-            + y * down * self.from.row()
-            + x * across * self.from.pitch
+        self.from.window(y * down, x * across, self.conv.padding)
     }
 
     /// `WIDTH` pixels at a time from the `COLUMNS` under them; returns the first pixel

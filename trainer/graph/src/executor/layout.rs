@@ -10,6 +10,10 @@ pub(super) struct Layout {
     /// Values from one pixel to the next.
     pub pitch: usize,
     pub border: Padding,
+    /// How many rows, border included, the slot holds at a time.
+    pub rows: usize,
+    /// Which of the rows, border included, is the slot's first.
+    pub base: usize,
     /// Which slot of the arena.
     pub slot: usize,
 }
@@ -20,32 +24,43 @@ impl Layout {
         (self.border.left + self.shape.width + self.border.right) * self.pitch
     }
 
+    /// The rows of the whole activation, border included.
+    pub fn all_rows(&self) -> usize {
+        self.border.top + self.shape.height + self.border.bottom
+    }
+
+    /// Values in the slot.
     pub fn num_values(&self) -> usize {
-        (self.border.top + self.shape.height + self.border.bottom) * self.row()
+        self.rows * self.row()
     }
 
     /// Where the pixel (y, x) begins.
     pub fn place(&self, y: usize, x: usize) -> usize {
-        (y + self.border.top) * self.row() + (x + self.border.left) * self.pitch
+        (y + self.border.top - self.base) * self.row() + (x + self.border.left) * self.pitch
     }
 
-    /// Where a window begins that lies over the pixel (0, 0) with this much before it.
-    pub fn window(&self, padding: Padding) -> usize {
-        (self.border.top - padding.top) * self.row()
-            + (self.border.left - padding.left) * self.pitch
+    /// Where a window begins whose first pixel would be (y, x) if the padding were part
+    /// of the picture.
+    pub fn window(&self, y: usize, x: usize, padding: Padding) -> usize {
+        (y + self.border.top - padding.top - self.base) * self.row()
+            + (x + self.border.left - padding.left) * self.pitch
     }
 
     /// Writes the zeros around the picture; the slot held something else before.
     pub fn clear_border(&self, values: &mut [f32]) {
         let row = self.row();
-        let inner = self.place(0, 0) - self.border.left * self.pitch;
-        let end = inner + self.shape.height * row;
-        values[..inner].fill(0.0);
-        values[end..self.num_values()].fill(0.0);
+        values[..self.border.top * row].fill(0.0);
+        values[(self.rows - self.border.bottom) * row..self.num_values()].fill(0.0);
+        self.clear_sides(values);
+    }
+
+    /// Writes the zeros before and after each row.
+    pub fn clear_sides(&self, values: &mut [f32]) {
+        let before = self.border.left * self.pitch;
+        let after = self.row() - self.border.right * self.pitch;
         if self.border.left + self.border.right > 0 {
-            for row in values[inner..end].chunks_exact_mut(row) {
-                row[..self.border.left * self.pitch].fill(0.0);
-                let after = row.len() - self.border.right * self.pitch;
+            for row in values[..self.num_values()].chunks_exact_mut(self.row()) {
+                row[..before].fill(0.0);
                 row[after..].fill(0.0);
             }
         }

@@ -1,14 +1,23 @@
 //! What is done for each photo, decided once. Comes in: a graph. Goes out: steps with
 //! packed weights, and for each activation a slot of the arena, which it shares with
-//! others that live at other times. A sum is done by the convolution before it.
+//! others that live at other times. A sum is done by the convolution before it, and
+//! three convolutions of a block band by band.
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::convolution::Convolution;
+use super::bands::{self, Bands};
+use super::convolution::{Convolution, Source, Target};
 use super::depthwise::Depthwise;
 use super::layout::Layout;
 use super::simple;
-use crate::graph::{Activation, Conv2d, Graph, GraphError, NodeId, Op, Padding, Pool, Shape};
+use crate::graph::{
+    Activation, Conv2d, Graph, GraphError, Linear, NodeId, Op, Padding, Pool, Shape,
+};
+
+mod fusion;
+use fusion::Fusion;
+
+mod slots;
 
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -33,6 +42,7 @@ enum Work {
     Input,
     Convolution(Convolution),
     Depthwise(Depthwise),
+    Bands(Box<Bands>),
     MaxPool(Pool),
     GlobalAveragePool,
     Add(Layout, Activation),
@@ -52,43 +62,74 @@ impl Plan {
     pub fn new(graph: &Graph, arch: Arch) -> Result<Self, GraphError> {
         let shapes = graph.shapes()?;
         let lanes = arch.dispatch(Lanes);
-        let fused = fused_sums(graph);
         let mut layouts = layouts(graph, &shapes, lanes);
-        let slots = assign_slots(graph, &fused, &mut layouts);
+        let mut fusion = Fusion::of(graph);
+        fusion.keep_bands(|[wide, depthwise]| {
+            let Op::Conv2d(conv) = &graph.nodes[depthwise].op else {
+                return false;
+            };
+            let whole = [layouts[wide], layouts[depthwise]];
+            match bands::layouts(&Depthwise::new(conv, whole[0], lanes), whole) {
+                Some(bands) => {
+                    [layouts[wide], layouts[depthwise]] = bands;
+                    true
+                }
+                None => false,
+            }
+        });
+        let slots = slots::assign(graph, &fusion, &mut layouts);
+
         let mut steps = Vec::new();
         for (id, node) in graph.nodes.iter().enumerate() {
-            let output = layouts[fused.target[id]];
-            let input = node.inputs.first().map_or(output, |&input| layouts[input]);
-            let work = match &node.op {
-                Op::Input => Work::Input,
+            if fusion.is_done_elsewhere[id] {
+                continue;
+            }
+            let output = layouts[fusion.target[id]];
+            let reads = |id: NodeId| {
+                let first = graph.nodes[id].inputs.first();
+                first.map_or(output, |&input| layouts[input])
+            };
+            let convolution = |id: NodeId| {
+                let Op::Conv2d(conv) = &graph.nodes[id].op else {
+                    unreachable!("bands are made of convolutions");
+                };
+                let mut packed = Convolution::new(conv, reads(id), lanes);
+                if let Some((other, activation)) = fusion.other[id] {
+                    packed.add(layouts[other], activation);
+                }
+                packed
+            };
+            let (work, input) = match &node.op {
+                Op::Input => (Work::Input, output),
                 Op::Conv2d(conv) if conv.groups > 1 => {
-                    Work::Depthwise(Depthwise::new(conv, input, lanes))
+                    let conv = Depthwise::new(conv, reads(id), lanes);
+                    (Work::Depthwise(conv), reads(id))
                 }
-                Op::Conv2d(conv) => {
-                    let mut conv = Convolution::new(conv, input, lanes);
-                    if let Some((other, activation)) = fused.other[id] {
-                        conv.add(layouts[other], activation);
+                Op::Conv2d(_) => match fusion.bands[id] {
+                    None => (Work::Convolution(convolution(id)), reads(id)),
+                    Some([wide, depthwise]) => {
+                        let Op::Conv2d(conv) = &graph.nodes[depthwise].op else {
+                            unreachable!("bands are made of convolutions");
+                        };
+                        let bands = Bands {
+                            expand: convolution(wide),
+                            depthwise: Depthwise::new(conv, layouts[wide], lanes),
+                            project: convolution(id),
+                            between: [layouts[wide], layouts[depthwise]],
+                        };
+                        (Work::Bands(Box::new(bands)), reads(wide))
                     }
-                    Work::Convolution(conv)
-                }
+                },
                 Op::Linear(linear) => {
-                    let conv = Conv2d {
-                        weights: linear.weights.clone(),
-                        bias: linear.bias.clone(),
-                        out_channels: linear.out_features,
-                        in_channels: linear.in_features,
-                        kernel: [1, 1],
-                        stride: [1, 1],
-                        padding: Padding::default(),
-                        groups: 1,
-                        activation: linear.activation,
-                    };
-                    Work::Convolution(Convolution::new(&conv, input, lanes))
+                    let conv = Convolution::new(&as_convolution(linear), reads(id), lanes);
+                    (Work::Convolution(conv), reads(id))
                 }
-                Op::Add(_) if fused.is_done[id] => continue,
-                Op::Add(activation) => Work::Add(layouts[node.inputs[1]], *activation),
-                Op::MaxPool(pool) => Work::MaxPool(*pool),
-                Op::GlobalAveragePool => Work::GlobalAveragePool,
+                Op::Add(activation) => {
+                    let other = layouts[node.inputs[1]];
+                    (Work::Add(other, *activation), reads(id))
+                }
+                Op::MaxPool(pool) => (Work::MaxPool(*pool), reads(id)),
+                Op::GlobalAveragePool => (Work::GlobalAveragePool, reads(id)),
             };
             steps.push(Step {
                 work,
@@ -106,72 +147,73 @@ impl Plan {
         })
     }
 
+    #[cfg(test)]
+    pub fn num_bands(&self) -> usize {
+        let is_bands = |step: &&Step| matches!(step.work, Work::Bands(_));
+        self.steps.iter().filter(is_bands).count()
+    }
+
     /// Computes one photo; the results lie in the slots of `features` and `output`.
     pub fn run(&self, slots: &mut [Vec<f32>], photo: &[f32]) {
         for step in &self.steps {
-            let mut out = std::mem::take(&mut slots[step.output.slot]);
             let layout = step.output;
+            let mut out = std::mem::take(&mut slots[layout.slot]);
             layout.clear_border(&mut out);
-            let input = &slots[step.input.slot];
+            let mut between = [Vec::new(), Vec::new()];
+            if let Work::Bands(bands) = &step.work {
+                between = bands
+                    .between
+                    .map(|band| std::mem::take(&mut slots[band.slot]));
+            }
+            let from = Source {
+                values: &slots[step.input.slot],
+                layout: step.input,
+            };
+            let to = Target {
+                values: &mut out,
+                layout,
+                rows: 0..layout.shape.height,
+            };
             match &step.work {
-                Work::Input => simple::copy_photo(photo, layout, &mut out),
-                Work::Convolution(conv) => conv.run(self.arch, slots, step.input, layout, &mut out),
-                Work::Depthwise(conv) => conv.run(self.arch, input, step.input, layout, &mut out),
-                Work::MaxPool(pool) => {
-                    simple::max_pool(self.arch, *pool, input, step.input, layout, &mut out);
+                Work::Input => simple::copy_photo(photo, to),
+                Work::Convolution(conv) => conv.run(self.arch, slots, from, to),
+                Work::Depthwise(conv) => conv.run(self.arch, from, to),
+                Work::Bands(bands) => {
+                    let [wide, after] = &mut between;
+                    bands.run(self.arch, slots, from, [wide, after], to);
                 }
-                Work::GlobalAveragePool => {
-                    simple::average(self.arch, input, step.input, layout, &mut out);
-                }
+                Work::MaxPool(pool) => simple::max_pool(self.arch, *pool, from, to),
+                Work::GlobalAveragePool => simple::average(self.arch, from, to),
                 Work::Add(other, activation) => {
-                    let pair = [(&input[..], step.input), (&slots[other.slot][..], *other)];
-                    simple::add(self.arch, pair, *activation, layout, &mut out);
+                    let other = Source {
+                        values: &slots[other.slot],
+                        layout: *other,
+                    };
+                    simple::add(self.arch, [from, other], *activation, to);
                 }
             }
-            slots[step.output.slot] = out;
+            slots[layout.slot] = out;
+            if let Work::Bands(bands) = &step.work {
+                for (band, values) in bands.between.iter().zip(between) {
+                    slots[band.slot] = values;
+                }
+            }
         }
     }
 }
 
-/// Sums that the convolution before them does as it writes its result.
-struct Fused {
-    /// For a convolution: what it adds, and what follows the sum.
-    other: Vec<Option<(NodeId, Activation)>>,
-    /// For every node: which node's layout its result has.
-    target: Vec<NodeId>,
-    /// For a sum: that nothing is left to do.
-    is_done: Vec<bool>,
-}
-
-fn fused_sums(graph: &Graph) -> Fused {
-    let num_nodes = graph.nodes.len();
-    let mut num_readers = vec![0; num_nodes];
-    for &input in graph.nodes.iter().flat_map(|node| &node.inputs) {
-        num_readers[input] += 1;
+fn as_convolution(linear: &Linear) -> Conv2d {
+    Conv2d {
+        weights: linear.weights.clone(),
+        bias: linear.bias.clone(),
+        out_channels: linear.out_features,
+        in_channels: linear.in_features,
+        kernel: [1, 1],
+        stride: [1, 1],
+        padding: Padding::default(),
+        groups: 1,
+        activation: linear.activation,
     }
-    for result in [graph.features, graph.output] {
-        num_readers[result] += 1;
-    }
-    let mut fused = Fused {
-        other: vec![None; num_nodes],
-        target: (0..num_nodes).collect(),
-        is_done: vec![false; num_nodes],
-    };
-    for (id, node) in graph.nodes.iter().enumerate() {
-        let (Op::Add(activation), &[a, b]) = (&node.op, node.inputs.as_slice()) else {
-            continue;
-        };
-        // The later of the two is computed when the other is at hand.
-        let (early, late) = (a.min(b), a.max(b));
-        let is_plain = matches!(&graph.nodes[late].op,
-            Op::Conv2d(conv) if conv.groups == 1 && conv.activation == Activation::Identity);
-        if is_plain && num_readers[late] == 1 {
-            fused.other[late] = Some((fused.target[early], *activation));
-            fused.target[late] = id;
-            fused.is_done[id] = true;
-        }
-    }
-    fused
 }
 
 /// Each result's layout, without its slot.
@@ -184,69 +226,26 @@ fn layouts(graph: &Graph, shapes: &[Shape], lanes: usize) -> Vec<Layout> {
             is_full || !node.inputs.contains(&id)
         })
     };
-    let mut layouts: Vec<Layout> = shapes
-        .iter()
-        .zip(&graph.nodes)
-        .enumerate()
-        .map(|(id, (&shape, node))| Layout {
-            shape,
-            pitch: match node.op {
-                Op::Input if is_unpadded(id) => shape.channels,
-                _ => shape.channels.next_multiple_of(lanes),
-            },
-            border: Padding::default(),
-            slot: usize::MAX,
-        })
-        .collect();
+    let mut borders = vec![Padding::default(); shapes.len()];
     for node in &graph.nodes {
         if let Op::Conv2d(conv) = &node.op {
-            let border = &mut layouts[node.inputs[0]].border;
+            let border = &mut borders[node.inputs[0]];
             border.top = border.top.max(conv.padding.top);
             border.left = border.left.max(conv.padding.left);
             border.bottom = border.bottom.max(conv.padding.bottom);
             border.right = border.right.max(conv.padding.right);
         }
     }
-    layouts
-}
-
-/// Gives each result a slot that is free while it lives, and returns the slots' sizes.
-fn assign_slots(graph: &Graph, fused: &Fused, layouts: &mut [Layout]) -> Vec<usize> {
-    let mut last_reader: Vec<NodeId> = (0..graph.nodes.len()).collect();
-    for (id, node) in graph.nodes.iter().enumerate() {
-        for &input in &node.inputs {
-            last_reader[fused.target[input]] = last_reader[fused.target[input]].max(id);
-        }
-    }
-    for result in [graph.features, graph.output] {
-        last_reader[result] = usize::MAX;
-    }
-    let mut sizes: Vec<usize> = Vec::new();
-    let mut owners: Vec<Option<NodeId>> = Vec::new();
-    for id in 0..graph.nodes.len() {
-        let target = fused.target[id];
-        if layouts[target].slot != usize::MAX {
-            continue;
-        }
-        for owner in &mut owners {
-            // What is read here last must still be there while this is computed.
-            *owner = owner.filter(|&owner| last_reader[owner] >= id);
-        }
-        let size = layouts[target].num_values();
-        let free = (0..sizes.len()).filter(|&slot| owners[slot].is_none());
-        // The closest fit: the smallest that is large enough, or else the largest.
-        let best = free.min_by_key(|&slot| {
-            let too_small = sizes[slot] < size;
-            (too_small, sizes[slot].abs_diff(size))
-        });
-        let slot = best.unwrap_or_else(|| {
-            sizes.push(0);
-            owners.push(None);
-            sizes.len() - 1
-        });
-        sizes[slot] = sizes[slot].max(size);
-        owners[slot] = Some(target);
-        layouts[target].slot = slot;
-    }
-    sizes
+    let layout = |(id, &shape): (NodeId, &Shape)| Layout {
+        shape,
+        pitch: match graph.nodes[id].op {
+            Op::Input if is_unpadded(id) => shape.channels,
+            _ => shape.channels.next_multiple_of(lanes),
+        },
+        border: borders[id],
+        rows: borders[id].top + shape.height + borders[id].bottom,
+        base: 0,
+        slot: usize::MAX,
+    };
+    shapes.iter().enumerate().map(layout).collect()
 }

@@ -4,11 +4,11 @@
 
 use pulp::Arch;
 
-use super::convolution::limits;
-use super::layout::Layout;
+use super::convolution::{Source, Target, limits};
 use crate::graph::{Activation, Pool};
 
-pub(super) fn copy_photo(photo: &[f32], layout: Layout, out: &mut [f32]) {
+pub(super) fn copy_photo(photo: &[f32], to: Target) {
+    let (layout, out) = (to.layout, to.values);
     let channels = layout.shape.channels;
     for (y, row) in photo
         .chunks_exact(layout.shape.width * channels)
@@ -28,30 +28,25 @@ pub(super) fn copy_photo(photo: &[f32], layout: Layout, out: &mut [f32]) {
 }
 
 /// Padding counts as minus infinity: a window is cut to the picture.
-pub(super) fn max_pool(
-    arch: Arch,
-    pool: Pool,
-    input: &[f32],
-    from: Layout,
-    to: Layout,
-    out: &mut [f32],
-) {
+pub(super) fn max_pool(arch: Arch, pool: Pool, from: Source, to: Target) {
+    let (input, source) = (from.values, from.layout);
+    let (out, target) = (to.values, to.layout);
     arch.dispatch(|| {
-        for y in 0..to.shape.height {
-            for x in 0..to.shape.width {
-                let start = to.place(y, x);
-                let pixel = &mut out[start..start + to.pitch];
+        for y in 0..target.shape.height {
+            for x in 0..target.shape.width {
+                let start = target.place(y, x);
+                let pixel = &mut out[start..start + target.pitch];
                 pixel.fill(f32::NEG_INFINITY);
                 let rows = (y * pool.stride[0]..y * pool.stride[0] + pool.kernel[0])
                     .filter_map(|row| row.checked_sub(pool.padding.top))
-                    .filter(|&row| row < from.shape.height);
+                    .filter(|&row| row < source.shape.height);
                 for row in rows {
                     let columns = (x * pool.stride[1]..x * pool.stride[1] + pool.kernel[1])
                         .filter_map(|column| column.checked_sub(pool.padding.left))
-                        .filter(|&column| column < from.shape.width);
+                        .filter(|&column| column < source.shape.width);
                     for column in columns {
-                        let start = from.place(row, column);
-                        for (largest, &value) in pixel.iter_mut().zip(&input[start..]) {
+                        let values = &input[source.place(row, column)..][..source.pitch];
+                        for (largest, &value) in pixel.iter_mut().zip(values) {
                             *largest = if value > *largest { value } else { *largest };
                         }
                     }
@@ -61,37 +56,34 @@ pub(super) fn max_pool(
     });
 }
 
-pub(super) fn average(arch: Arch, input: &[f32], from: Layout, to: Layout, out: &mut [f32]) {
+pub(super) fn average(arch: Arch, from: Source, to: Target) {
+    let (input, source) = (from.values, from.layout);
     arch.dispatch(|| {
-        let start = to.place(0, 0);
-        let sums = &mut out[start..start + to.pitch];
+        let start = to.layout.place(0, 0);
+        let sums = &mut to.values[start..start + to.layout.pitch];
         sums.fill(0.0);
-        for y in 0..from.shape.height {
-            for x in 0..from.shape.width {
-                for (sum, value) in sums.iter_mut().zip(&input[from.place(y, x)..]) {
+        for y in 0..source.shape.height {
+            for x in 0..source.shape.width {
+                let values = &input[source.place(y, x)..][..source.pitch];
+                for (sum, value) in sums.iter_mut().zip(values) {
                     *sum += value;
                 }
             }
         }
-        let num_pixels = (from.shape.height * from.shape.width) as f32;
+        let num_pixels = (source.shape.height * source.shape.width) as f32;
         sums.iter_mut().for_each(|sum| *sum /= num_pixels);
     });
 }
 
-pub(super) fn add(
-    arch: Arch,
-    [(a, a_layout), (b, b_layout)]: [(&[f32], Layout); 2],
-    activation: Activation,
-    to: Layout,
-    out: &mut [f32],
-) {
+pub(super) fn add(arch: Arch, [a, b]: [Source; 2], activation: Activation, to: Target) {
     let [low, high] = limits(activation);
+    let (out, layout) = (to.values, to.layout);
     arch.dispatch(|| {
-        let width = to.shape.width * to.pitch;
-        for y in 0..to.shape.height {
-            let start = to.place(y, 0);
-            let a = &a[a_layout.place(y, 0)..][..width];
-            let b = &b[b_layout.place(y, 0)..][..width];
+        let width = layout.shape.width * layout.pitch;
+        for y in 0..layout.shape.height {
+            let start = layout.place(y, 0);
+            let a = &a.values[a.layout.place(y, 0)..][..width];
+            let b = &b.values[b.layout.place(y, 0)..][..width];
             for ((out, a), b) in out[start..start + width].iter_mut().zip(a).zip(b) {
                 *out = (a + b).max(low).min(high);
             }

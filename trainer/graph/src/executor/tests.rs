@@ -291,17 +291,44 @@ fn a_depthwise_convolution_and_a_sum_may_read_the_photo_itself() {
 }
 
 #[test]
+fn what_is_computed_in_bands_equals_its_definition() {
+    for (height, width) in [(61, 47), (150, 40), (33, 200)] {
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 3), (1, 1)] {
+            let project = Conv2d {
+                activation: Activation::Identity,
+                ..conv(3, [56, 40], 1, 1, false)
+            };
+            let ops = vec![
+                (Op::Conv2d(conv(0, [3, 40], 3, 1, false)), vec![0]),
+                (Op::Conv2d(conv(1, [40, 56], 1, 1, false)), vec![1]),
+                (Op::Conv2d(conv(2, [56, 56], kernel, stride, true)), vec![2]),
+                (Op::Conv2d(project), vec![3]),
+                (Op::Conv2d(conv(5, [40, 72], 3, 1, false)), vec![4]),
+                (Op::Conv2d(conv(6, [72, 72], 3, 1, true)), vec![5]),
+                (Op::Conv2d(conv(8, [72, 40], 1, 1, false)), vec![6]),
+                (Op::Add(Activation::Relu), vec![7, 4]),
+            ];
+            let graph = graph(height, width, ops);
+            let plan = Plan::new(&graph, Arch::Scalar).unwrap();
+            assert!(plan.num_bands() > 0);
+            check(
+                &graph,
+                &format!("{height} x {width}, kernel {kernel}, stride {stride}"),
+            );
+        }
+    }
+}
+
+#[test]
 fn whole_networks_equal_their_definition() {
-    for (architecture, side) in [
-        (Architecture::MobileNetV2(Width::Third), 96),
-        (Architecture::ResNet18, 224),
-    ] {
+    let mobilenet = Architecture::MobileNetV2(Width::Third);
+    for (architecture, height, width) in [(mobilenet, 224, 224), (Architecture::ResNet18, 64, 50)] {
         let weights = Weights::random(architecture, 4, 11);
-        let mut graph = Graph::build(architecture, &weights, side).unwrap();
-        // ResNets run at any side; a smaller one keeps the slow definition bearable.
+        let mut graph = Graph::build(architecture, &weights, 224).unwrap();
+        // Both run at any side; a smaller one keeps the slow definition bearable.
         graph.input = Shape {
-            height: 64,
-            width: 50,
+            height,
+            width,
             channels: 3,
         };
         check(&graph, architecture.name());

@@ -17,7 +17,10 @@ const MAX_HEADER_BYTES: usize = 100_000_000;
 #[serde(untagged)]
 enum Entry {
     Tensor(TensorEntry),
-    #[expect(dead_code, reason = "it is checked to be texts, and says nothing of the weights")]
+    #[expect(
+        dead_code,
+        reason = "it is checked to be texts, and says nothing of the weights"
+    )]
     Metadata(BTreeMap<String, String>),
 }
 
