@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use export::{Export, Interpreter, ModelInfo, Sample, SourceError, export};
-use graph::{Architecture, Graph, Weights};
+use export::{Export, ModelFile, ModelInfo, Sample, SourceError, export};
+use graph::{Architecture, Executor, Graph, Weights};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -50,17 +50,19 @@ fn main() -> Result<(), Failure> {
     let out = PathBuf::from(out);
     std::fs::create_dir_all(&out)?;
 
-    let proof = photos(Path::new(proof), &info)?;
-    let mut interpreter = Interpreter::new(&graph)?;
+    let proof_path = PathBuf::from(proof);
+    let num_values = graph.input.num_values();
+    let proof = photos(&proof_path, &info)?;
+    let mut executor = Executor::new(&graph)?;
     let started = Instant::now();
-    let samples: Vec<Sample> = proof
-        .zip(&classes)
-        .map(|(input, &class)| Sample {
-            logits: interpreter.run(&input).to_vec(),
+    let mut samples = Vec::new();
+    for (input, &class) in proof.zip(&classes) {
+        samples.push(Sample {
+            logits: executor.run(&input)?.logits.to_vec(),
             input,
             class: Some(class),
-        })
-        .collect();
+        });
+    }
     println!(
         "{} photos at {:.1} ms",
         samples.len(),
@@ -93,6 +95,18 @@ fn main() -> Result<(), Failure> {
             refused.name, refused.reason, refused.parity
         );
     }
+    if let Some(file) = bundle
+        .files
+        .iter()
+        .find(|f| f.name == ModelFile::TfliteInt8.name())
+    {
+        let mut model = ModelFile::TfliteInt8.read(&file.bytes)?;
+        let mut logits = Vec::new();
+        for photo in plain(&proof_path)?.chunks_exact(num_values) {
+            logits.extend(model.logits(photo)?.iter().flat_map(|l| l.to_le_bytes()));
+        }
+        std::fs::write(out.join("logits-int8.f32"), logits)?;
+    }
     for file in bundle.finish(BTreeMap::new())? {
         std::fs::write(out.join(&file.name), &file.bytes)?;
     }
@@ -101,17 +115,27 @@ fn main() -> Result<(), Failure> {
 
 /// The photos of a file of RGB bytes, normalised.
 fn photos(path: &Path, info: &ModelInfo) -> Result<impl Iterator<Item = Vec<f32>>, Failure> {
-    let bytes = std::fs::read(path)?;
+    let values = plain(path)?;
     let size = info.input.size as usize;
-    let num_bytes = size * size * 3;
+    let num_values = size * size * 3;
     let (mean, std) = (info.input.mean, info.input.std);
-    Ok((0..bytes.len() / num_bytes).map(move |photo| {
-        let photo = &bytes[photo * num_bytes..][..num_bytes];
-        let values = photo.iter().enumerate();
-        values
-            .map(|(at, &byte)| (f32::from(byte) / 255.0 - mean[at % 3]) / std[at % 3])
+    Ok((0..values.len() / num_values).map(move |photo| {
+        let photo = values[photo * num_values..][..num_values]
+            .iter()
+            .enumerate();
+        photo
+            .map(|(at, value)| (value - mean[at % 3]) / std[at % 3])
             .collect()
     }))
+}
+
+/// The photos as files take them, in 0..=1.
+fn plain(path: &Path) -> Result<Vec<f32>, Failure> {
+    let bytes = std::fs::read(path)?;
+    Ok(bytes
+        .into_iter()
+        .map(|byte| f32::from(byte) / 255.0)
+        .collect())
 }
 
 /// ImageNet has two cranes and two maillots; a model's labels are all different.

@@ -10,9 +10,9 @@ use crate::network::shapes;
 
 /// Pixels of one tile. With [`PANEL`] it makes 8 vectors of four sums: more would not
 /// stay in 16 registers, fewer would load each weight more often.
-const TILE: usize = 4;
+pub(crate) const TILE: usize = 4;
 /// Output channels of one panel of weights.
-const PANEL: usize = 8;
+pub(crate) const PANEL: usize = 8;
 
 /// Runs one graph, photo after photo, in memory that is taken once.
 #[derive(Debug, Clone)]
@@ -114,7 +114,7 @@ impl Interpreter {
 
 /// Rows of `out` outputs into panels: per panel, per input, eight outputs beside each
 /// other; the last panel is filled up with zeros.
-fn panels(weights: &[f32], out: usize) -> Vec<f32> {
+pub(crate) fn panels(weights: &[f32], out: usize) -> Vec<f32> {
     let depth = weights.len() / out.max(1);
     let mut packed = Vec::with_capacity(out.next_multiple_of(PANEL) * depth);
     for first in (0..out).step_by(PANEL) {
@@ -223,7 +223,7 @@ fn convolve(
 }
 
 /// [`TILE`] by [`PANEL`] sums of products.
-fn tile_sums(weights: &[f32], patches: &[f32]) -> [[f32; PANEL]; TILE] {
+pub(crate) fn tile_sums(weights: &[f32], patches: &[f32]) -> [[f32; PANEL]; TILE] {
     let mut sums = [[0.0; PANEL]; TILE];
     let (weights, _) = weights.as_chunks::<PANEL>();
     let (patches, _) = patches.as_chunks::<TILE>();

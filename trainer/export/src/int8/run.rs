@@ -1,14 +1,17 @@
 //! The int8 network on a photo's bytes, with the integer arithmetic of TFLite's reference
-//! kernels. Sums of products run over 16-bit numbers side by side, for which every CPU
-//! has an instruction.
+//! kernels. Products are summed up in float32 by the float interpreter's panels, in
+//! pieces so short that no sum is rounded: a vector of int32 products is slow without
+//! SSE4.1, and this is exact as well.
 
 use graph::{Activation, Padding, Pool, Shape};
 
 use super::arithmetic::Factor;
 use super::{IMAGE_I8, IntConv, IntNetwork, IntNode, IntOp, Quant};
+use crate::interpret::{PANEL, TILE, panels, tile_sums};
 
-/// Windows that are gathered together, so that each weight is fetched once for them.
-const TILE: usize = 8;
+/// Products whose sum float32 holds exactly, whatever they are: one is at most 255 * 128,
+/// and 2^24 is the first integer with a neighbour that is missing.
+const EXACT: usize = 512;
 
 /// Runs one network, photo after photo, in memory that is taken once.
 #[derive(Debug, Clone)]
@@ -17,13 +20,13 @@ pub(crate) struct IntInterpreter {
     /// Weights in the order in which they are read, and factors, per node.
     prepared: Vec<Prepared>,
     values: Vec<Vec<i8>>,
-    patches: Vec<i16>,
+    patches: Vec<f32>,
     logits: Vec<f32>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Prepared {
-    weights: Vec<i16>,
+    weights: Vec<f32>,
     factors: Vec<Factor>,
 }
 
@@ -119,17 +122,17 @@ fn prepare(network: &IntNetwork, node: &IntNode) -> Prepared {
         return Prepared::default();
     };
     let input = network.nodes[node.inputs[0]].quant;
-    let ordered = if conv.groups > 1 {
-        crate::weights::to_hwo(&conv.weights, conv.out_channels)
-    } else {
-        conv.weights.clone()
-    };
+    let weights: Vec<f32> = conv.weights.iter().map(|&w| f32::from(w)).collect();
     let factor = |scale: &f32| {
         let product = f64::from(input.scale) * f64::from(*scale);
         Factor::of(product / f64::from(node.quant.scale))
     };
     Prepared {
-        weights: ordered.into_iter().map(i16::from).collect(),
+        weights: if conv.groups > 1 {
+            crate::weights::to_hwo(&weights, conv.out_channels)
+        } else {
+            panels(&weights, conv.out_channels)
+        },
         factors: conv.scales.iter().map(factor).collect(),
     }
 }
@@ -211,30 +214,38 @@ impl Layer<'_> {
         (scaled + self.node.quant.zero_point).clamp(bounds.0, bounds.1) as i8
     }
 
-    fn full(&self, values: &[i8], out: &mut [i8], patches: &mut Vec<i16>) {
+    fn full(&self, values: &[i8], out: &mut [i8], patches: &mut Vec<f32>) {
         let channels = self.input.shape.channels;
         let depth = self.conv.kernel[0] * self.conv.kernel[1] * channels;
-        let zero = self.input.quant.zero_point as i16;
         let bounds = bounds(self.conv.activation, self.node.quant);
         let out_channels = self.conv.out_channels;
-        let tiles = out.chunks_mut(TILE * out_channels).enumerate();
-        for (tile, out) in tiles {
+        for (tile, out) in out.chunks_mut(TILE * out_channels).enumerate() {
             let count = out.len() / out_channels;
             patches.clear();
-            patches.resize(depth * count, 0);
-            for (index, patch) in patches.chunks_exact_mut(depth).enumerate() {
+            patches.resize(depth * TILE, 0.0);
+            for index in 0..count {
                 for (at, place) in self.places(tile * TILE + index) {
                     let pixel = &values[place * channels..][..channels];
-                    for (to, value) in patch[at * channels..].iter_mut().zip(pixel) {
-                        *to = i16::from(*value) - zero;
+                    let patch = patches[at * channels * TILE..].iter_mut();
+                    for (to, value) in patch.skip(index).step_by(TILE).zip(pixel) {
+                        *to = self.centred(*value);
                     }
                 }
             }
-            let rows = self.prepared.weights.chunks_exact(depth).enumerate();
-            for (channel, weights) in rows {
-                for (index, patch) in patches.chunks_exact(depth).enumerate() {
-                    let sum = dot(weights, patch).wrapping_add(self.conv.bias[channel]);
-                    out[index * out_channels + channel] = self.result(channel, sum, bounds);
+            for (panel, weights) in self
+                .prepared
+                .weights
+                .chunks_exact(depth * PANEL)
+                .enumerate()
+            {
+                let sums = exact_sums(weights, patches);
+                let first = panel * PANEL;
+                let last = out_channels.min(first + PANEL);
+                for (out, sums) in out.chunks_exact_mut(out_channels).zip(sums) {
+                    for ((channel, to), sum) in (first..last).zip(&mut out[first..last]).zip(sums) {
+                        let sum = sum.wrapping_add(self.conv.bias[channel]);
+                        *to = self.result(channel, sum, bounds);
+                    }
                 }
             }
         }
@@ -242,30 +253,43 @@ impl Layer<'_> {
 
     fn depthwise(&self, values: &[i8], out: &mut [i8]) {
         let channels = self.input.shape.channels;
-        let zero = self.input.quant.zero_point;
         let bounds = bounds(self.conv.activation, self.node.quant);
-        let mut sums = vec![0; channels];
+        let mut sums = vec![0.0; channels];
         for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
-            sums.copy_from_slice(&self.conv.bias);
+            sums.fill(0.0);
             for (at, place) in self.places(pixel) {
                 let values = &values[place * channels..][..channels];
                 let weights = &self.prepared.weights[at * channels..][..channels];
                 for ((sum, value), weight) in sums.iter_mut().zip(values).zip(weights) {
-                    *sum = sum.wrapping_add((i32::from(*value) - zero) * i32::from(*weight));
+                    *sum += self.centred(*value) * weight;
                 }
             }
             for (channel, (to, sum)) in out.iter_mut().zip(&sums).enumerate() {
-                *to = self.result(channel, *sum, bounds);
+                let sum = (*sum as i32).wrapping_add(self.conv.bias[channel]);
+                *to = self.result(channel, sum, bounds);
             }
         }
     }
+
+    /// A value less the zero point.
+    fn centred(&self, value: i8) -> f32 {
+        (i32::from(value) - self.input.quant.zero_point) as f32
+    }
 }
 
-fn dot(a: &[i16], b: &[i16]) -> i32 {
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| i32::from(*a) * i32::from(*b))
-        .sum()
+/// [`TILE`] by [`PANEL`] sums of products of integers, none of them rounded.
+fn exact_sums(weights: &[f32], patches: &[f32]) -> [[i32; PANEL]; TILE] {
+    let mut sums = [[0_i32; PANEL]; TILE];
+    let pieces = weights
+        .chunks(EXACT * PANEL)
+        .zip(patches.chunks(EXACT * TILE));
+    for (weights, patches) in pieces {
+        let piece = tile_sums(weights, patches);
+        for (sum, piece) in sums.iter_mut().flatten().zip(piece.iter().flatten()) {
+            *sum = sum.wrapping_add(*piece as i32);
+        }
+    }
+    sums
 }
 
 fn max_pool(pool: Pool, (values, shape): (&[i8], Shape), (out, result): (&mut [i8], Shape)) {
