@@ -104,7 +104,10 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--data", type=pathlib.Path, default=root.parent / "shared/data")
 parser.add_argument("--logits", default=root / "target/release/examples/logits")
 parser.add_argument("--golden", action="store_true")
+parser.add_argument("--only", help="one architecture")
 arguments = parser.parse_args()
+if arguments.only:
+    ARCHITECTURES = [arguments.only]
 if arguments.golden:
     golden(arguments.data)
 else:
