@@ -25,6 +25,8 @@ SUBCOMMANDS = {
     "kill": "kill -9 at random instants of an import; nothing lost, nothing twice",
     "throughput": "photos per second of import, memory, cost of each step",
     "latency": "one photo alone: upload to answer, upload to verdict",
+    "training": "the preset fast on real photos, beside scikit-learn on the same features",
+    "interrupt": "a training killed and stopped at random: the same weights in the end",
     "idle": "CPU and memory of a server with nothing to do",
 }
 

@@ -2,7 +2,10 @@
 coremltools' loader and spec validation. The bundle, the photos and the logits are those
 of `cargo run --example write_models`.
 
-    runtimes.py BUNDLE PHOTOS.rgb CLASSES
+    runtimes.py BUNDLE PHOTOS.rgb CLASSES [REFERENCE]
+
+REFERENCE is on how many photos LiteRT's reference kernels are run, which are slow; 84 if
+not given.
 
 Prints one line per format: the largest logit difference to the executor, the top-1
 agreement with it, the top-1 accuracy, the size.
@@ -162,7 +165,8 @@ def as_onnx(network):
 
 
 def main():
-    bundle, photos, classes = map(pathlib.Path, sys.argv[1:])
+    bundle, photos, classes = map(pathlib.Path, sys.argv[1:4])
+    num_reference = int(sys.argv[4]) if len(sys.argv) > 4 else 84
     preprocess = json.loads((bundle / "preprocess.json").read_text())
     labels = (bundle / "labels.txt").read_text().splitlines()
     pixels, plain = photos_of(photos, preprocess)
@@ -171,16 +175,17 @@ def main():
     sizes = {path.name: path.stat().st_size for path in bundle.iterdir()}
 
     def report(name, runtime, logits):
-        # The constant that a softmax does not keep.
-        shift = (logits - expected).mean(axis=1, keepdims=True) if "score" in runtime else 0
-        kept = expected > expected.max(axis=1, keepdims=True) - 20
-        difference = (numpy.abs(logits - shift - expected) * kept).max()
-        same = (logits.argmax(1) == expected.argmax(1)).mean()
-        right = (logits.argmax(1) == truth).mean()
+        wanted = expected[: len(logits)]
+        # The constant that a softmax does not keep; scores too small for it are left out.
+        shift = (logits - wanted).mean(axis=1, keepdims=True) if "score" in runtime else 0
+        kept = wanted > wanted.max(axis=1, keepdims=True) - 20
+        difference = (numpy.abs(logits - shift - wanted) * kept).max()
+        same = (logits.argmax(1) == wanted.argmax(1)).mean()
+        right = (logits.argmax(1) == truth[: len(logits)]).mean()
         share = sizes[name] / sizes["model.tflite"]
         print(
             f"{name:21} {runtime:24} difference {difference:9.2e}  agreement {same:6.1%}"
-            f"  top-1 {right:6.1%}  {sizes[name]:9} bytes = {share:.3f}"
+            f"  top-1 {right:6.1%}  {len(logits):2} photos  {sizes[name]:9} bytes = {share:.3f}"
         )
 
     print(f"{'executor':46} top-1 {(expected.argmax(1) == truth).mean():.1%}, {len(plain)} photos")
@@ -200,11 +205,12 @@ def main():
         ):
             if runtime == "LiteRT reference" and name != "model-int8.tflite":
                 continue
-            logits, _ = run_tflite(path, given, resolver)
+            few = given[:num_reference] if resolver == OpResolverType.BUILTIN_REF else given
+            logits, _ = run_tflite(path, few, resolver)
             report(name, runtime, logits)
             if name == "model-int8.tflite" and "score" not in runtime:
                 own = numpy.fromfile(bundle / "logits-int8.f32", numpy.float32)
-                own = own.reshape(logits.shape)
+                own = own.reshape(expected.shape)[: len(logits)]
                 equal = (own == logits).mean()
                 same = (own.argmax(1) == logits.argmax(1)).mean()
                 print(f"{'':22}of its logits {equal:.2%} are those of our reader, top-1 {same:.1%}")

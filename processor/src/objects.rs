@@ -33,8 +33,13 @@ impl ObjectRoot {
     }
 
     /// The store rooted at the bucket, for Delta.
-    pub(crate) fn outer(&self) -> Arc<dyn ObjectStore> {
+    pub fn outer(&self) -> Arc<dyn ObjectStore> {
         self.outer.clone()
+    }
+
+    /// The full address of our folder, ending in `/`.
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 
     /// The full address of a table, ending in `/`.

@@ -1,5 +1,7 @@
 //! Trainings and models: what is asked for, what becomes of it, what comes out.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -270,6 +272,9 @@ pub struct TrainingProgress {
     /// What a person should know, such as that no pretrained weights were to be had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Seconds that each stage took in this attempt; the one that runs is not in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seconds: BTreeMap<String, f32>,
 }
 
 /// Why a training failed.

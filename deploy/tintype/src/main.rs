@@ -32,6 +32,12 @@ mod import;
 
 mod status;
 
+mod train;
+
+mod model;
+
+mod predict;
+
 mod demo;
 
 use std::process::ExitCode;
@@ -71,5 +77,8 @@ async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {
         Command::Upload(args) => upload::run(&global, args).await,
         Command::Import(args) => import::run(&global, args).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Train(args) => train::run(&global, args).await,
+        Command::Model(args) => model::run(&global, args.command).await,
+        Command::Predict(args) => predict::run(&global, args).await,
     }
 }

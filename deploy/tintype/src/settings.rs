@@ -27,6 +27,10 @@ pub struct Settings {
     pub shard_max_bytes: usize,
     /// How long a judged photo waits for its shard.
     pub shard_max_age: Duration,
+    /// A file or folder of pretrained weights.
+    pub weights: Option<PathBuf>,
+    /// Whether weights may be fetched from their publishers.
+    pub fetch_weights: bool,
     /// What to log, in `RUST_LOG`'s language.
     pub log: String,
     /// Log as JSON.
@@ -44,6 +48,8 @@ impl Settings {
             shard_max_rows: 4096,
             shard_max_bytes: 32 << 20,
             shard_max_age: Duration::from_secs(15),
+            weights: None,
+            fetch_weights: true,
             log: "warn".into(),
             log_json: false,
         }
@@ -73,6 +79,15 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Takes `TINTYPE_WEIGHTS` and `TINTYPE_FETCH_WEIGHTS`, which the demo heeds as well.
+    ///
+    /// # Errors
+    /// A value is none for it.
+    pub fn take_weights_from_environment(&mut self) -> anyhow::Result<()> {
+        let ours = |name: &str| name.ends_with("WEIGHTS");
+        self.apply_environment(|name| std::env::var(name).ok().filter(|_| ours(name)))
+    }
+
     fn apply_file(&mut self, file: &Path) -> anyhow::Result<()> {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read the settings file {}", file.display()))?;
@@ -85,6 +100,8 @@ impl Settings {
             shard_max_rows,
             shard_max_bytes,
             shard_max_age_s,
+            weights,
+            fetch_weights,
             log,
             log_json,
         } = parsed;
@@ -94,6 +111,8 @@ impl Settings {
         self.shard_max_rows = shard_max_rows.unwrap_or(self.shard_max_rows);
         self.shard_max_bytes = shard_max_bytes.unwrap_or(self.shard_max_bytes);
         self.shard_max_age = shard_max_age_s.map_or(self.shard_max_age, Duration::from_secs);
+        self.weights = weights.or_else(|| self.weights.take());
+        self.fetch_weights = fetch_weights.unwrap_or(self.fetch_weights);
         self.log = log.unwrap_or_else(|| self.log.clone());
         self.log_json = log_json.unwrap_or(self.log_json);
         Ok(())
@@ -141,6 +160,14 @@ impl Settings {
             &mut age_s,
             "TINTYPE_SHARD_MAX_AGE_S",
             variable("TINTYPE_SHARD_MAX_AGE_S"),
+        )?;
+        if let Some(weights) = variable("TINTYPE_WEIGHTS") {
+            self.weights = Some(weights.into());
+        }
+        set(
+            &mut self.fetch_weights,
+            "TINTYPE_FETCH_WEIGHTS",
+            variable("TINTYPE_FETCH_WEIGHTS"),
         )?;
         set(&mut self.log, "TINTYPE_LOG", variable("TINTYPE_LOG"))?;
         set(
@@ -192,6 +219,8 @@ struct File {
     shard_max_rows: Option<usize>,
     shard_max_bytes: Option<usize>,
     shard_max_age_s: Option<u64>,
+    weights: Option<PathBuf>,
+    fetch_weights: Option<bool>,
     log: Option<String>,
     log_json: Option<bool>,
 }

@@ -12,7 +12,16 @@ const BUCKETS: &[f64] = &[
 ];
 
 /// The crates that are ours; what the others say is left out unless it is an error.
-const OURS: [&str; 4] = ["tintype", "catalog", "ingest", "processor"];
+const OURS: [&str; 8] = [
+    "tintype",
+    "catalog",
+    "ingest",
+    "processor",
+    "trainer",
+    "model",
+    "graph",
+    "export",
+];
 
 /// What libraries say. Off are those that log as errors what the caller handles and tells
 /// in words of our own: a table that is not there yet, a topic that is, a broker away.
@@ -58,6 +67,7 @@ pub fn metrics() -> &'static PrometheusHandle {
             processor::metrics::describe();
             ingest::metrics::describe();
             catalog::metrics::describe();
+            trainer::metrics::describe();
         }
         handle
     })

@@ -31,6 +31,8 @@ Examples:
   tintype dataset create cats                make a dataset ...
   tintype import photos/ --dataset cats      ... and fill it from a folder per class
   tintype status cats                        what became of the photos
+  tintype train cats                         a model of them, and its files for phones
+  tintype predict latest photo.jpg           what it says of a photo
 
 Exit codes:
   0    fine
@@ -43,7 +45,7 @@ Exit codes:
   130  interrupted";
 
 /// From a phone photo to a phone model: collects labelled photos, verifies them,
-/// drops duplicates and keeps them as a table.
+/// drops duplicates, keeps them as a table, and trains models that phones run.
 #[derive(Debug, Parser)]
 #[command(name = "tintype", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
@@ -65,6 +67,9 @@ pub enum Command {
     Upload(crate::upload::UploadArgs),
     Import(crate::import::ImportArgs),
     Status(crate::status::StatusArgs),
+    Train(crate::train::TrainArgs),
+    Model(crate::model::ModelArgs),
+    Predict(crate::predict::PredictArgs),
 }
 
 /// Reads the command line.

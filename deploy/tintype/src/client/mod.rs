@@ -11,6 +11,8 @@ pub use retry::Backoff;
 mod photos;
 pub use photos::Photo;
 
+mod models;
+
 mod sse;
 
 mod verdicts;

@@ -1,6 +1,6 @@
-//! `tintype demo`: the whole product in a minute. It starts everything in a folder,
-//! makes labelled photos (or takes the user's), imports them over HTTP, waits for
-//! every verdict and for the table, and shows what came of it. All that it prints
+//! `tintype demo`: the whole product in a minute or two. It starts everything in a
+//! folder, makes labelled photos (or takes the user's), imports them over HTTP, waits for
+//! every verdict and for the table, trains on it, and shows what came of it. All that it prints
 //! is read back from the server and from the shards on disk.
 
 mod canvas;
@@ -10,6 +10,8 @@ mod scenes;
 mod pictures;
 
 mod query;
+
+mod training;
 
 mod show;
 
@@ -39,7 +41,7 @@ const SHARD_AGE: Duration = Duration::from_secs(3);
 /// How long the table is waited for once all verdicts are there.
 const TABLE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// See the whole of it work: photos in, verdicts and a table out
+/// See the whole of it work: photos in, verdicts, a table and a model out
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -56,6 +58,9 @@ pub struct DemoArgs {
     /// Another seed makes other photos
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
+    /// Train no model
+    #[arg(long)]
+    no_training: bool,
     /// End at once, even on a terminal
     #[arg(long)]
     exit: bool,
@@ -81,6 +86,7 @@ struct Shown {
     finished: Finished,
     header: Header,
     table: Option<PhotosTable>,
+    trained: Option<training::Trained>,
 }
 
 /// Runs the command.
@@ -103,6 +109,7 @@ pub async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<Exit> {
     };
     let mut settings = Settings::new(data, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     settings.shard_max_age = SHARD_AGE;
+    settings.take_weights_from_environment()?;
     telemetry::init_logs(&settings.log, settings.log_json);
     tell(
         global,
@@ -186,9 +193,16 @@ async fn perform(
             folder
         }
     };
-    let Some(shown) = bring_in(global, &stage, folder, interrupt).await? else {
+    let Some(mut shown) = bring_in(global, &stage, folder, interrupt).await? else {
         return Ok(Exit::Interrupted);
     };
+    if shown.table.is_some() && !args.no_training {
+        let dataset = &shown.header.dataset;
+        shown.trained = training::train(global, &stage.client, dataset, interrupt).await?;
+        if interrupt.is_cancelled() {
+            return Ok(Exit::Interrupted);
+        }
+    }
     let json = global.json;
     let url = running.url.clone();
     tokio::task::spawn_blocking(move || show::show(shown, &url, json)).await?
@@ -257,6 +271,7 @@ async fn bring_in(
         finished,
         header,
         table,
+        trained: None,
     }))
 }
 

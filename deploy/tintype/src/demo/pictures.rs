@@ -13,7 +13,7 @@ use super::canvas::Canvas;
 use super::scenes::SCENES;
 
 /// Good photos of each class.
-pub const PER_CLASS: u32 = 12;
+pub const PER_CLASS: u32 = 40;
 
 /// Width and height in pixels, or the other way round.
 const SIZE: (u32, u32) = (800, 600);
@@ -170,7 +170,7 @@ mod tests {
             names.push(&picture.name);
         }
         assert_eq!(by_label.len(), 4);
-        assert_eq!(set.len(), 4 * (12 + 3 + 2) + 2);
+        assert_eq!(set.len(), 4 * (PER_CLASS as usize + 3 + 2) + 2);
         let bytes = |name: &str| &set.iter().find(|p| p.name == name).unwrap().bytes;
         assert_eq!(bytes("ball-01.jpg"), bytes("ball-copy-of-01.jpg"));
         assert_ne!(bytes("ball-02.jpg"), bytes("ball-saved-again-02.jpg"));

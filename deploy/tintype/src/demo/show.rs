@@ -1,5 +1,5 @@
 //! What the demo prints at its end: the verdicts, what they look like in detail,
-//! where the shards lie, the query with its answer, and what to try next.
+//! where the shards lie, the query with its answer, the model, and what to try next.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +9,7 @@ use schemas::{CaptureId, Status};
 use super::Shown;
 use crate::cli::{Exit, print, print_json, printable};
 use crate::import::{self, Ended, Journal, Line};
+use crate::model;
 
 /// Verdicts that are shown one by one.
 const EXAMPLES: usize = 12;
@@ -61,6 +62,16 @@ pub fn show(mut shown: Shown, url: &str, json: bool) -> anyhow::Result<Exit> {
             ))?;
         }
     }
+    if let Some(trained) = &shown.trained {
+        print(format!(
+            "\nthe model, {:.1} s after it was asked for:\n",
+            trained.seconds
+        ))?;
+        for note in &trained.notes {
+            print(format!("note: {}", printable(note)))?;
+        }
+        print(printable(&model::report(&trained.model)))?;
+    }
     Ok(Exit::Fine)
 }
 
@@ -92,6 +103,7 @@ fn object(shown: &Shown, url: &str) -> serde_json::Value {
         "reasons": tally.by_reason(),
         "seconds": shown.finished.whole.as_secs_f64(),
         "table": table,
+        "model": shown.trained.as_ref().map(|trained| &trained.model),
     })
 }
 

@@ -73,6 +73,16 @@ impl DataFolder {
         self.root.join("broker").join("broker.db")
     }
 
+    /// Photos of the training that runs; of no use to the next process.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
+    }
+
+    /// Pretrained weights that were fetched.
+    pub fn weights(&self) -> PathBuf {
+        self.root.join("weights")
+    }
+
     /// The catalog's database.
     pub fn catalog(&self) -> PathBuf {
         self.root.join("catalog.db")

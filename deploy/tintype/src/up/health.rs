@@ -112,6 +112,7 @@ fn memory(field: &str) -> Option<u64> {
 fn openapi() -> utoipa::openapi::OpenApi {
     let mut api = catalog::http::openapi();
     api.merge(ingest::openapi());
+    api.merge(trainer::http::openapi());
     api.info.title = "Tintype".into();
     api.info.version = env!("CARGO_PKG_VERSION").into();
     api

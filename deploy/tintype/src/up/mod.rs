@@ -8,6 +8,8 @@ mod broker;
 
 mod health;
 
+mod preparer;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +42,8 @@ const DRAIN_REQUESTS: Duration = Duration::from_secs(2);
 /// ... and the stages to put their work down. Together below ten seconds: what is not
 /// finished by then is done again at the next start, and nothing is lost.
 const DRAIN_STAGES: Duration = Duration::from_secs(5);
+/// How much longer a training may take to write its checkpoint.
+const DRAIN_TRAINING: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,9 +52,10 @@ Examples:
   TINTYPE_LOG=info tintype up                      says what it does
 
 Other settings, in FILE or as TINTYPE_NAME: max_body_bytes, decode_threads, shard_max_rows,
-shard_max_bytes, shard_max_age_s, log, log_json";
+shard_max_bytes, shard_max_age_s, weights (a file or folder of pretrained weights),
+fetch_weights, log, log_json";
 
-/// Run everything in one process: broker, object store, catalog, ingest, processor
+/// Run everything in one process: broker, object store, catalog, ingest, processor, trainer
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct UpArgs {
@@ -148,6 +153,7 @@ pub struct Running {
     stages_shutdown: CancellationToken,
     server: JoinHandle<()>,
     stages: JoinHandle<()>,
+    trainer: JoinHandle<()>,
     ingest: Ingest,
     catalog: Catalog,
     broker: EmbeddedBroker,
@@ -173,6 +179,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         .with_context(|| format!("cannot open the catalog {}", catalog_file.display()))?;
     // The folder is ours alone, so a request that is open in the catalog died with its process.
     catalog.release_requests().await?;
+    catalog.release_trainings().await?;
     let first_key: Option<CreatedKey> = catalog.ensure_first_key().await?;
 
     let objects = object_root(&folder.objects())?;
@@ -191,6 +198,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         ..PoolSettings::default()
     })
     .context("cannot start the decode threads")?;
+    let pool = Arc::new(pool);
     let kafka = processor::Broker {
         bootstrap_servers: broker.bootstrap_servers().to_owned(),
         sharing: Sharing::Alone,
@@ -199,12 +207,12 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         prepare: PrepareSettings {
             broker: kafka.clone(),
             store: objects.store().clone(),
-            pool: Arc::new(pool),
+            pool: pool.clone(),
             num_threads: settings.decode_threads,
         },
         organize: OrganizeSettings {
             broker: kafka.clone(),
-            objects,
+            objects: objects.clone(),
             roll: RollPolicy {
                 max_rows: settings.shard_max_rows,
                 max_bytes: settings.shard_max_bytes,
@@ -218,12 +226,35 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
     };
     let (shutdown, stages_shutdown) = (CancellationToken::new(), CancellationToken::new());
     let stages = tokio::spawn(processor::run(pipeline, stages_shutdown.clone()));
+    let worker = trainer::WorkerSettings {
+        catalog: catalog.clone(),
+        stores: trainer::Stores {
+            objects: objects.store().clone(),
+            bucket: objects.outer(),
+            url: objects.url().clone(),
+        },
+        scratch: folder.scratch(),
+        weights: trainer::WeightsSource {
+            own: settings.weights.clone(),
+            cache: folder.weights(),
+            fetch: settings.fetch_weights,
+        },
+        name: format!("process {}", std::process::id()),
+    };
+    let trainer = tokio::spawn(trainer::run(worker, shutdown.clone()));
+    let trainer_api = trainer::http::ApiSettings {
+        catalog: catalog.clone(),
+        objects: objects.store().clone(),
+        preparer: Arc::new(preparer::PoolPreparer(pool)),
+        max_body_bytes: settings.max_body_bytes,
+    };
     let router = health::router(health::Health {
         catalog: catalog.clone(),
         ingest: ingest.clone(),
     })
     .merge(ingest.router())
-    .merge(catalog::http::router(catalog.clone(), shutdown.clone()));
+    .merge(catalog::http::router(catalog.clone(), shutdown.clone()))
+    .merge(trainer::http::router(trainer_api, shutdown.clone()));
     let router = catalog::http::with_fallbacks(router);
     let server = tokio::spawn(serve::serve(
         listener,
@@ -239,6 +270,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         stages_shutdown,
         server,
         stages,
+        trainer,
         ingest,
         catalog,
         broker,
@@ -260,6 +292,13 @@ impl Running {
             .is_err()
         {
             tracing::warn!("some work was not finished in time; the next start does it again");
+        }
+        // It was told with the first line, and may be within a long step.
+        if tokio::time::timeout(DRAIN_TRAINING, self.trainer)
+            .await
+            .is_err()
+        {
+            tracing::warn!("a training goes on from its last checkpoint at the next start");
         }
         self.catalog.close().await;
         let (broker, folder) = (self.broker, self.folder);

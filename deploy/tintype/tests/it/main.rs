@@ -11,3 +11,5 @@ mod table;
 mod kill;
 
 mod trouble;
+
+mod train;

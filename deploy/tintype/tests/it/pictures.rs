@@ -6,6 +6,11 @@ use rand::{Rng as _, SeedableRng as _};
 
 /// The JPEG of picture number `seed`; equal seeds give equal bytes.
 pub fn jpeg(seed: u64) -> Vec<u8> {
+    tinted(seed, 0.0)
+}
+
+/// The same, warmer or colder by so many steps of red and blue.
+pub fn tinted(seed: u64, warmth: f32) -> Vec<u8> {
     const SIDE: usize = 320;
     let mut rng = StdRng::seed_from_u64(seed);
     let blobs: Vec<([f32; 2], f32, [f32; 3])> = (0..14)
@@ -22,7 +27,7 @@ pub fn jpeg(seed: u64) -> Vec<u8> {
     let mut pixels = Vec::with_capacity(SIDE * SIDE * 3);
     for y in 0..SIDE {
         for x in 0..SIDE {
-            let mut colour = [128.0_f32; 3];
+            let mut colour = [128.0 + warmth, 128.0, 128.0 - warmth];
             for (place, radius, tint) in &blobs {
                 let distance =
                     ((x as f32 - place[0]).powi(2) + (y as f32 - place[1]).powi(2)).sqrt();

@@ -1,0 +1,124 @@
+"""Interrupts a training again and again, by SIGKILL and by SIGTERM at random instants and
+while a checkpoint is being written, and compares what it ends with, hash by hash, with a
+run that nobody disturbed. `--rounds` interruptions in all."""
+
+import json
+import random
+import shutil
+import signal
+import time
+
+from . import report as reports
+from .server import Server
+
+SPEC = {
+    "preset": "best", "mode": "scratch", "architecture": "mobilenet_v2_0.35", "input_size": 96,
+    "batch_size": 8, "checkpoint_every_s": 1, "early_stop": 0, "device": "cpu", "ema": 0.99,
+    "augment": {"erasing": 0.25},
+    "phases": [
+        {"epochs": 1, "train": "head", "optimizer": {"kind": "adamw"}, "learning_rate": 0.001,
+         "backbone_rate": 0.0, "weight_decay": 0.01, "schedule": {"kind": "constant"}},
+        {"epochs": 8, "train": "all", "optimizer": {"kind": "adamw"}, "learning_rate": 0.002,
+         "backbone_rate": 1.0, "weight_decay": 0.01,
+         "schedule": {"kind": "cosine", "warmup_epochs": 1.0}},
+    ],
+}
+COMPARED = ("weights.safetensors", "history.json", "evaluation.json")
+CLASSES, PHOTOS = 3, 24
+ENDS_WITHIN_S = 900
+
+
+def run(args):
+    report = reports.Report("interrupt", args.scratch)
+    folder = args.scratch / "interrupt"
+    shutil.rmtree(folder, ignore_errors=True)
+    photos = some_photos(args, folder / "photos")
+    rng = random.Random(args.seed)
+    with Server(args.tintype, folder / "up", fetch_weights="false") as server:
+        server.import_folder(photos, "some", "--create")
+        server.settle("some")
+        begun = time.monotonic()
+        expected = hashes(server, ended(server, ask(server)))
+        whole_s = time.monotonic() - begun
+        report.figure("the undisturbed run, s", round(whole_s, 1))
+        done, runs, equal, stops = 0, 0, 0, []
+        while done < args.rounds:
+            runs += 1
+            found, interruptions, took = disturbed(server, folder, rng, args.rounds - done, whole_s)
+            done += interruptions
+            stops += took
+            equal += found == expected
+        report.figure("interruptions", done)
+        report.figure("runs", runs)
+        report.at_least("runs that ended with the same weights, history and evaluation", equal, runs)
+        if stops:
+            report.at_most("SIGTERM to the end of the process, slowest, s", round(max(stops), 2), 15)
+    return report.end()
+
+
+def disturbed(server, folder, rng, most, whole_s):
+    id_ = ask(server)
+    interruptions, stops = 0, []
+    while interruptions < most:
+        if rng.random() < 0.3:
+            in_checkpoint(folder, id_)
+        else:
+            time.sleep(rng.uniform(0.05, max(whole_s / 6, 1.5)))
+        if server.get(f"/v1/trainings/{id_}")["state"] not in ("queued", "running"):
+            break
+        if rng.random() < 0.3:
+            begun = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(60)
+            stops.append(time.monotonic() - begun)
+        else:
+            server.kill()
+        interruptions += 1
+        server.start()
+    return hashes(server, ended(server, id_)), interruptions, stops
+
+
+def in_checkpoint(folder, id_):
+    """Waits for the instant at which a new part of a checkpoint is there, or a second."""
+    place = folder / "up" / "objects" / "checkpoints" / id_
+    names = lambda: set(p.name for p in place.iterdir()) if place.is_dir() else set()
+    before, begun = names(), time.monotonic()
+    while time.monotonic() - begun < 2:
+        if names() - before:
+            return
+        time.sleep(0.001)
+
+
+def ask(server):
+    headers = {"Content-Type": "application/json"}
+    status, _, answer = server.request("POST", "/v1/datasets/some/trainings", json.dumps(SPEC), headers)
+    if status != 201:
+        raise RuntimeError(f"training answered {status}: {answer!r}")
+    return json.loads(answer)["id"]
+
+
+def ended(server, id_):
+    begun = time.monotonic()
+    while time.monotonic() - begun < ENDS_WITHIN_S:
+        training = server.get(f"/v1/trainings/{id_}")
+        if training["state"] not in ("queued", "running"):
+            if training["state"] != "succeeded":
+                raise RuntimeError(f"training {training['state']}: {training.get('error')}")
+            return training
+        time.sleep(0.1)
+    raise RuntimeError(f"the training did not end within {ENDS_WITHIN_S} s")
+
+
+def hashes(server, training):
+    model = server.get(f"/v1/models/{training['model_id']}")
+    files = {file["name"]: file["sha256"] for file in model["files"]}
+    return {name: files[name] for name in COMPARED}
+
+
+def some_photos(args, to):
+    classes = sorted(p for p in (args.data / "photos" / "caltech101").iterdir() if p.is_dir())[:CLASSES]
+    for class_ in classes:
+        (to / class_.name).mkdir(parents=True)
+        for photo in sorted(class_.glob("*.jpg"))[:PHOTOS]:
+            shutil.copy(photo, to / class_.name)
+    return to
