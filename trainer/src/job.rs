@@ -368,10 +368,9 @@ impl Job<'_> {
             ));
         }
         let mut bundle = bundle;
-        let metadata = BTreeMap::from([
-            ("architecture".to_owned(), self.spec.architecture.clone()),
-            ("model".to_owned(), id.to_string()),
-        ]);
+        // Nothing of this run alone: equal weights are equal files.
+        let architecture = ("architecture".to_owned(), self.spec.architecture.clone());
+        let metadata = BTreeMap::from([architecture]);
         bundle.add(WEIGHTS_FILE, trained.weights.to_safetensors(&metadata));
         bundle.add(SPEC_FILE, pretty(&self.spec));
         bundle.add("evaluation.json", pretty(&evaluation));

@@ -226,7 +226,7 @@ async fn a_training_that_is_killed_goes_on_and_ends_bit_for_bit_the_same() {
     let spec = json!({
         "preset": "balanced", "mode": "scratch", "architecture": "mobilenet_v2_0.35",
         "input_size": 96, "batch_size": 4, "early_stop": 0, "checkpoint_every_s": 1,
-        "device": "cpu", "epochs": 3,
+        "device": "cpu", "epochs": 40,
     });
     let weights = async |server: &Server, training: &Value| {
         assert_eq!(
@@ -256,6 +256,9 @@ async fn a_training_that_is_killed_goes_on_and_ends_bit_for_bit_the_same() {
     let id = asked["id"].as_str().unwrap();
     let mut kills = 0;
     for part in [0.2, 0.35, 0.5] {
+        while training(&server, id).await["state"] == "queued" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         tokio::time::sleep(took.mul_f64(part)).await;
         if training(&server, id).await["state"] != "running" {
             break;
