@@ -51,7 +51,9 @@ impl Norm {
         for channel in 0..channels {
             let offset = sums[channel] / count;
             let mean = f64::from(origin[channel]) + offset;
-            let variance = (squares[channel] / count - offset * offset).max(0.0);
+            let variance = squares[channel] / count - offset * offset;
+            // Rounding may leave less than nothing; what is no number must stay that.
+            let variance = if variance < 0.0 { 0.0 } else { variance };
             let scale = f64::from(gamma[channel]) / (variance + EPSILON).sqrt();
             norm.mean.push(mean);
             norm.variance.push(variance);
@@ -90,7 +92,7 @@ impl Norm {
                             for ((output, value), (scale, shift)) in
                                 output.iter_mut().zip(row).zip(factors)
                             {
-                                *output = (value * scale + shift).max(low).min(high);
+                                *output = within(value * scale + shift, low, high);
                             }
                         }
                     },
@@ -199,7 +201,7 @@ pub(super) fn add_bias(rows: &mut [f32], bias: &[f32], activation: Activation) {
                 || {
                     for row in rows.chunks_exact_mut(bias.len()) {
                         for (value, bias) in row.iter_mut().zip(bias) {
-                            *value = (*value + bias).max(low).min(high);
+                            *value = within(*value + bias, low, high);
                         }
                     }
                 },
@@ -291,6 +293,14 @@ fn bounds(activation: Activation) -> [f32; 2] {
         Activation::Relu => [0.0, f32::INFINITY],
         Activation::Relu6 => [0.0, 6.0],
     }
+}
+
+/// The value within its bounds. What is no number stays that, unlike with `f32::max`: a
+/// network that diverged must be seen to.
+#[inline(always)]
+fn within(value: f32, low: f32, high: f32) -> f32 {
+    let raised = if value < low { low } else { value };
+    if raised > high { high } else { raised }
 }
 
 /// The gradient that an activation lets through at this result.
