@@ -4,6 +4,11 @@
 //! input, so nothing is copied for 3x3 and 7x7 kernels either. Bias, sum and activation
 //! are done as the tile is written.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one index runs over several arrays of registers"
+)]
+
 use std::array::from_fn;
 use std::ops::Range;
 

@@ -2,6 +2,11 @@
 //! time. 3x3 kernels compute several pixels of a row together, so that an input vector
 //! is loaded once for all of them.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one index runs over several arrays of registers"
+)]
+
 use std::array::from_fn;
 use std::ops::Range;
 
