@@ -11,3 +11,12 @@ mod table;
 mod kill;
 
 mod trouble;
+
+mod lost;
+
+mod outage;
+
+mod commands;
+
+#[cfg(feature = "heic")]
+mod heic;
