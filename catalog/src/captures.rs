@@ -4,6 +4,7 @@
 //! `duplicate` at the door. Rows of deleted datasets are neither written nor found.
 
 use chrono::{DateTime, Utc};
+use data_encoding::BASE64;
 use schemas::http::{Capture, Scores};
 use schemas::{CaptureId, DatasetId, Label, Reason, Sha256, Split, Status};
 use sqlx::AnyConnection;
@@ -64,16 +65,22 @@ impl Catalog {
         id.map(|id| read_id(&id)).transpose()
     }
 
-    /// Records a capture whose event is durable. A verdict that came first stays.
+    /// Records a capture whose event is durable, and the event, until the table version is
+    /// known. A verdict that came first stays.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn record_queued(&self, capture: &NewCapture) -> Result<(), CatalogError> {
+    pub async fn record_queued(
+        &self,
+        capture: &NewCapture,
+        event: &[u8],
+    ) -> Result<(), CatalogError> {
         let capture = capture.clone();
+        let event = BASE64.encode(event);
         self.write("record_queued", Change::None, move |db| {
             Box::pin(async move {
                 if datasets::is_living(db, &capture.dataset).await? {
-                    insert_queued(db, &capture).await?;
+                    insert_queued(db, &capture, &event).await?;
                 }
                 Ok(())
             })
@@ -124,6 +131,40 @@ impl Catalog {
             metrics::counter!(crate::metrics::VERDICTS, "status" => status).increment(1);
         }
         Ok(())
+    }
+
+    /// Events of captures that came before `before` and that no table version holds yet, in
+    /// the order of their ids; those after `after`, a few hundred at a time. Deleted
+    /// datasets want none.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn open_events(
+        &self,
+        before: DateTime<Utc>,
+        after: Option<CaptureId>,
+    ) -> Result<Vec<(CaptureId, Vec<u8>)>, CatalogError> {
+        let found = sqlx::query(
+            "SELECT captures.id, captures.event FROM captures \
+             JOIN datasets ON datasets.id = captures.dataset_id \
+             WHERE captures.event IS NOT NULL \
+             AND captures.received_at_us < $1 AND captures.id > $2 \
+             AND datasets.deleted_at_us IS NULL ORDER BY captures.id LIMIT 256",
+        );
+        let found = found
+            .bind(before.timestamp_micros())
+            .bind(after.map_or(String::new(), |id| id.to_string()));
+        let rows = self
+            .read("open_events", found.fetch_all(self.readers()))
+            .await?;
+        let mut events = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let id: String = get(row, "id")?;
+            let event: String = get(row, "event")?;
+            let event = BASE64.decode(event.as_bytes());
+            events.push((read_id(&id)?, event.map_err(|fault| damaged(&id, fault))?));
+        }
+        Ok(events)
     }
 
     /// The capture, if the caller may see its dataset.
@@ -181,16 +222,21 @@ impl Catalog {
     }
 }
 
-async fn insert_queued(db: &mut AnyConnection, capture: &NewCapture) -> Result<(), CatalogError> {
+async fn insert_queued(
+    db: &mut AnyConnection,
+    capture: &NewCapture,
+    event: &str,
+) -> Result<(), CatalogError> {
     sqlx::query(
-        "INSERT INTO captures (id, dataset_id, label, sha256, received_at_us, status) \
-         VALUES ($1, $2, $3, $4, $5, 'queued') ON CONFLICT DO NOTHING",
+        "INSERT INTO captures (id, dataset_id, label, sha256, received_at_us, status, event) \
+         VALUES ($1, $2, $3, $4, $5, 'queued', $6) ON CONFLICT DO NOTHING",
     )
     .bind(capture.id.to_string())
     .bind(capture.dataset.as_str())
     .bind(capture.label.as_str())
     .bind(capture.sha256.to_string())
     .bind(capture.received_at.timestamp_micros())
+    .bind(event)
     .execute(db)
     .await
     .doing(|| format!("recording capture {}", capture.id))?;

@@ -95,7 +95,7 @@ async fn record_one(db: &mut AnyConnection, verdict: &Capture) -> Result<Effect,
     let doing = || format!("recording the table version of capture {}", verdict.id);
     if let Some(version) = verdict.table_version {
         let filled = sqlx::query(
-            "UPDATE captures SET table_version = $4 WHERE id = $1 AND dataset_id = $2 \
+            "UPDATE captures SET table_version = $4, event = NULL WHERE id = $1 AND dataset_id = $2 \
              AND status = $3 AND table_version IS NULL",
         )
         .bind(verdict.id.to_string())
@@ -148,7 +148,8 @@ async fn decide_queued(db: &mut AnyConnection, verdict: &Capture) -> Result<bool
     let decided = sqlx::query(
         "UPDATE captures SET status = $3, reason = $4, detail = $5, twin_id = $6, \
          phash_distance = $7, pdq_distance = $8, scores = $9, group_id = $10, split = $11, \
-         table_version = $12, decided_at_us = $13 \
+         table_version = $12, decided_at_us = $13, \
+         event = CASE WHEN $12 IS NULL THEN event END \
          WHERE id = $1 AND dataset_id = $2 AND status = 'queued'",
     );
     let decided = bind_verdict(decided, verdict).execute(db).await;

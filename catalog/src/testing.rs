@@ -102,7 +102,10 @@ impl TestCatalog {
     /// A capture that is queued.
     pub(crate) async fn queued(&self, dataset: &Dataset, bytes: &str) -> NewCapture {
         let capture = new_capture(&dataset.id, bytes);
-        self.catalog.record_queued(&capture).await.unwrap();
+        self.catalog
+            .record_queued(&capture, b"event")
+            .await
+            .unwrap();
         capture
     }
 

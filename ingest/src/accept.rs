@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use catalog::http::ApiError;
 use catalog::{NewCapture, StoredAnswer};
 use chrono::{DateTime, Utc};
+use prost::Message as _;
 use schemas::events::CaptureReceived;
 use schemas::http::{CaptureReceipt, Dataset};
 use schemas::{CaptureId, ObjectKey, Status};
@@ -121,7 +122,7 @@ async fn take_in(
         _ => {
             store(service, capture, photo).await?;
             publish(service, capture, event).await?;
-            Step::Record.measure(record(service, capture)).await;
+            Step::Record.measure(record(service, capture, event)).await;
             Ok(Receipt::queued(capture))
         }
     }
@@ -188,9 +189,10 @@ async fn publish(
 /// its event is durable, and its verdict brings the row. To refuse now would make the
 /// client send again what is not lost; so it is told `queued`, and until the verdict
 /// `GET /v1/captures/{id}` does not know the id.
-async fn record(service: &Service, capture: &NewCapture) {
+async fn record(service: &Service, capture: &NewCapture, event: &CaptureReceived) {
+    let event = event.encode_to_vec();
     let mut pauses = RECORD_PAUSES.into_iter();
-    while let Err(error) = service.catalog.record_queued(capture).await {
+    while let Err(error) = service.catalog.record_queued(capture, &event).await {
         let Some(pause) = pauses.next() else {
             let (error, id) = (&error as &dyn Error, capture.id);
             warn!(error, capture = %id, "a queued capture has no row until its verdict");

@@ -71,13 +71,13 @@ pub(crate) fn empty_body() -> ApiError {
 }
 
 pub(crate) fn not_an_image(format: Option<Format>) -> ApiError {
-    let what = format.map_or("no picture format that is known here", Format::title);
-    ApiError::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "not_an_image",
-        format!("the first bytes are those of: {what}"),
+    let what = match format {
+        Some(format) => format!("this is a {} file, not a picture", format.title()),
+        None => "the file does not begin as any picture format does".into(),
+    };
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_image", what).hint(
+        "send the bytes of a JPEG, PNG, WebP, GIF or BMP picture, without any encoding around it",
     )
-    .hint("send the bytes of a JPEG, PNG, WebP, GIF or BMP picture, without any encoding around it")
 }
 
 pub(crate) fn label_missing() -> ApiError {

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use catalog::Catalog;
+use catalog::{Catalog, CatalogError};
+use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
+use prost::Message as _;
 use rdkafka::error::KafkaError;
+use schemas::CaptureId;
+use schemas::events::CaptureReceived;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -65,6 +69,25 @@ pub enum IngestError {
     /// The object store does not take a byte.
     #[error("the object store is not ready: {0}")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The catalog is away.
+    #[error("asking the catalog for captures that no table holds: {0}")]
+    Catalog(#[from] CatalogError),
+    /// A capture's event on record is none.
+    #[error("reading the event of capture {id}: {error}")]
+    Event {
+        /// Whose.
+        id: CaptureId,
+        /// What is wrong with it.
+        error: prost::DecodeError,
+    },
+    /// A capture was not published again.
+    #[error("publishing capture {id} again: {error}")]
+    Republish {
+        /// Which.
+        id: CaptureId,
+        /// What the producer said.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The broker does not answer, or has no topic `captures`.
     #[error("the Kafka broker is not ready: {0}")]
     Broker(#[source] KafkaError),
@@ -133,6 +156,35 @@ impl Ingest {
         store.map_err(|error: StoreError| IngestError::Store(Box::new(error)))?;
         *ready_since = Some(Instant::now());
         Ok(())
+    }
+
+    /// Publishes the captures that came before `before` and that no table holds once more;
+    /// how many. For a start, after everything in the stream has been worked off: what is
+    /// open then has lost its event. One that has not is dropped as a replay.
+    ///
+    /// # Errors
+    /// The catalog or the broker is away; those that are published already stay so.
+    pub async fn publish_lost(&self, before: DateTime<Utc>) -> Result<u64, IngestError> {
+        let service = &self.service;
+        let mut num_published = 0;
+        let mut last = None;
+        loop {
+            let events = service.catalog.open_events(before, last).await?;
+            let Some((id, _)) = events.last() else {
+                return Ok(num_published);
+            };
+            last = Some(*id);
+            for (id, event) in events {
+                let event = CaptureReceived::decode(event.as_slice())
+                    .map_err(|error| IngestError::Event { id, error })?;
+                let published = service.publisher.publish(&event).await;
+                published.map_err(|error| IngestError::Republish {
+                    id,
+                    error: Box::new(error),
+                })?;
+                num_published += 1;
+            }
+        }
     }
 
     /// Waits until every upload that was complete has been taken in or refused; to be

@@ -47,7 +47,9 @@ pub enum Feed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
     /// This process is alone with its broker and takes all partitions at once: after a kill
-    /// there is no wait until the broker gives up on the member that died.
+    /// there is no wait until the broker gives up on the member that died. The broker is
+    /// the embedded one, which holds empty answers back by itself; asked to wait, Tansu
+    /// would hold back those with records in them as well.
     Alone,
     /// The group's members share them, and rebalance when one comes or goes.
     Group,
@@ -115,6 +117,9 @@ impl Subscription {
         config.set("auto.offset.reset", "error");
         for (name, value) in topics::CONSUMER {
             config.set(*name, *value);
+        }
+        if broker.sharing == Sharing::Alone {
+            config.set("fetch.wait.max.ms", "0");
         }
         let shared = Arc::new(Shared::default());
         let context = Context {

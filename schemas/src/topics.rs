@@ -33,7 +33,9 @@ pub const PRODUCER: &[(&str, &str)] = &[
 pub const CONSUMER: &[(&str, &str)] = &[
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
-    ("fetch.wait.max.ms", "50"),
+    // How long the broker may hold an answer back that would be empty: it answers at once when
+    // there is something. Shorter only asks oftener.
+    ("fetch.wait.max.ms", "500"),
     ("fetch.message.max.bytes", "2000000"),
     ("fetch.max.bytes", "8000000"),
     // Read ahead per consumer; a larger queue only moves the backlog from disk to memory.

@@ -90,7 +90,7 @@ async fn many_tasks_that_write_at_once_lose_nothing() {
                 let capture = new_capture(&dataset, &format!("{task} {number}"));
                 let (queued, verdict) = (capture.clone(), decided(&capture, "accepted"));
                 let (a, b) = tokio::join!(
-                    catalog.record_queued(&queued),
+                    catalog.record_queued(&queued, b"event"),
                     catalog.record_outcomes(std::slice::from_ref(&verdict)),
                 );
                 a.unwrap();
@@ -137,7 +137,7 @@ async fn a_write_that_is_refused_takes_none_of_its_commit_with_it() {
     let (recorded, refused) = tokio::join!(
         join_all(
             good.iter()
-                .map(|capture| test.catalog.record_queued(capture))
+                .map(|capture| test.catalog.record_queued(capture, b"event"))
         ),
         join_all((0..20).map(|_| bad())),
     );
@@ -164,7 +164,7 @@ async fn a_full_disk_is_an_error_and_heals_by_itself() {
     let mut written = Vec::new();
     let full = loop {
         let capture = new_capture(&dataset.id, &written.len().to_string());
-        match test.catalog.record_queued(&capture).await {
+        match test.catalog.record_queued(&capture, b"event").await {
             Ok(()) => written.push(capture),
             Err(error) => break error,
         }
@@ -175,7 +175,7 @@ async fn a_full_disk_is_an_error_and_heals_by_itself() {
     // The next connection has no such limit: the disk is mended.
     while let Err(error) = test
         .catalog
-        .record_queued(&new_capture(&dataset.id, "after"))
+        .record_queued(&new_capture(&dataset.id, "after"), b"event")
         .await
     {
         assert!(error.to_string().contains("full"), "{error}");
@@ -195,12 +195,12 @@ async fn what_is_queued_when_the_catalog_closes_is_written_and_later_calls_fail(
     let writes = join_all(
         captures
             .iter()
-            .map(|capture| test.catalog.record_queued(capture)),
+            .map(|capture| test.catalog.record_queued(capture, b"event")),
     );
     // Polled in order: all are queued before the queue is closed.
     let (written, ()) = futures::future::join(writes, test.catalog.close()).await;
     assert!(written.iter().all(Result::is_ok));
-    let late = test.catalog.record_queued(&captures[0]).await;
+    let late = test.catalog.record_queued(&captures[0], b"event").await;
     assert!(matches!(late, Err(CatalogError::Closed)), "{late:?}");
     let late = test
         .catalog
@@ -218,7 +218,7 @@ async fn a_write_is_carried_out_when_its_caller_goes_away() {
     let dataset = test.dataset("main", "cats", &[]).await;
     let capture = new_capture(&dataset.id, "1");
     let catalog = test.catalog.clone();
-    let mut write = Box::pin(catalog.record_queued(&capture));
+    let mut write = Box::pin(catalog.record_queued(&capture, b"event"));
     assert!(futures::poll!(&mut write).is_pending());
     drop(write);
     test.catalog.check().await.unwrap();

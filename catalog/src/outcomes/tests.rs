@@ -61,13 +61,19 @@ async fn every_field_of_a_verdict_is_kept_whether_the_upload_or_the_verdict_came
         let capture = new_capture(&dataset, "1");
         let event = full(&capture);
         if upload_first {
-            test.catalog.record_queued(&capture).await.unwrap();
+            test.catalog
+                .record_queued(&capture, b"event")
+                .await
+                .unwrap();
         }
         test.catalog
             .record_outcomes(std::slice::from_ref(&event))
             .await
             .unwrap();
-        test.catalog.record_queued(&capture).await.unwrap();
+        test.catalog
+            .record_queued(&capture, b"event")
+            .await
+            .unwrap();
         let found = find(&test, &principal, &capture).await.unwrap();
         assert_eq!(found, parse_verdict(&event).unwrap());
         assert_eq!(found.scores.unwrap().grayscale_score, 0.7);
@@ -185,7 +191,10 @@ async fn a_verdict_for_a_capture_of_another_dataset_changes_nothing() {
     let (test, principal, dataset) = opened().await;
     let dogs = test.dataset("main", "dogs", &[]).await;
     let capture = new_capture(&dataset, "1");
-    test.catalog.record_queued(&capture).await.unwrap();
+    test.catalog
+        .record_queued(&capture, b"event")
+        .await
+        .unwrap();
     let strange = NewCapture {
         dataset: dogs.id.clone(),
         ..capture.clone()

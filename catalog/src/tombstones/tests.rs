@@ -9,7 +9,10 @@ async fn a_deleted_dataset_takes_nothing_any_more() {
     let dataset = test.dataset("main", "cats", &[]).await;
     test.catalog.delete_dataset(&dataset.id).await.unwrap();
     let capture = new_capture(&dataset.id, "1");
-    test.catalog.record_queued(&capture).await.unwrap();
+    test.catalog
+        .record_queued(&capture, b"event")
+        .await
+        .unwrap();
     test.catalog
         .record_known(&capture, capture.id)
         .await

@@ -50,6 +50,10 @@ use cli::{Command, Exit};
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    #[cfg(feature = "heic")]
+    if let Some(exit) = decode_heif() {
+        return exit;
+    }
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
@@ -65,6 +69,27 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => cli::report(&error, json).into(),
     }
+}
+
+/// The decoder of HEIF is this program too, with nothing else in it: no runtime, no threads.
+#[cfg(feature = "heic")]
+fn decode_heif() -> Option<ExitCode> {
+    use processor::prepare::heif::child;
+
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next()? != child::COMMAND {
+        return None;
+    }
+    let arguments: Vec<_> = arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    Some(match child::run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {

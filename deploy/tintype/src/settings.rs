@@ -186,8 +186,8 @@ impl Settings {
             self.decode_threads
         );
         ensure!(
-            (1 << 10..=64 << 20).contains(&self.max_body_bytes),
-            "max_body_bytes must be 1 KiB to 64 MiB, not {}",
+            (1 << 10..=63 << 20).contains(&self.max_body_bytes),
+            "max_body_bytes must be 1 KiB to 63 MiB (all uploads on their way share 64 MiB of memory), not {}",
             self.max_body_bytes
         );
         ensure!(
@@ -251,6 +251,21 @@ mod tests {
         std::fs::write(&file, "shard_max_agee_s = 3\n").unwrap();
         let refused = format!("{:#}", Settings::read(&args(Some(file))).unwrap_err());
         assert!(refused.contains("shard_max_agee_s"), "{refused}");
+    }
+
+    #[test]
+    fn every_body_size_that_is_let_in_can_be_served_and_a_larger_one_is_refused_here() {
+        let mut settings = Settings::read(&args(None)).unwrap();
+        settings.max_body_bytes = 63 << 20;
+        settings.check().unwrap();
+        let ingest = ingest::IngestSettings {
+            max_body_bytes: settings.max_body_bytes,
+            ..ingest::IngestSettings::default()
+        };
+        ingest.validated().unwrap();
+        settings.max_body_bytes += 1;
+        let refused = settings.check().unwrap_err().to_string();
+        assert!(refused.contains("63 MiB"), "{refused}");
     }
 
     #[test]

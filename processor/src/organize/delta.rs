@@ -54,8 +54,9 @@ struct FileEntry {
 /// The two tables of one dataset, as this partition's owner writes them.
 pub struct Tables {
     dataset: DatasetId,
-    /// `prepared/{partition}`: under this name the tables keep our position.
+    /// `prepared/{partition}@{incarnation}`: under this name the tables keep our position.
     app_id: String,
+    partition: i32,
     root: ObjectRoot,
     photos: DeltaTable,
     rejections: DeltaTable,
@@ -73,6 +74,7 @@ impl Tables {
         root: &ObjectRoot,
         dataset: &DatasetId,
         partition: i32,
+        incarnation: &str,
     ) -> Result<Self, ProcessorError> {
         let photos = ObjectKey::PhotosTable {
             dataset: dataset.clone(),
@@ -82,7 +84,8 @@ impl Tables {
         };
         let mut tables = Self {
             dataset: dataset.clone(),
-            app_id: format!("{}/{partition}", schemas::topics::PREPARED),
+            app_id: app_id(partition, incarnation),
+            partition,
             root: root.clone(),
             photos: open_or_create(root, &photos, table::photos().as_ref().try_into_kernel())
                 .await?,
@@ -97,6 +100,13 @@ impl Tables {
         tables.position = tables.committed(&tables.photos).await?;
         tables.follow_up().await?;
         Ok(tables)
+    }
+
+    /// Goes on under another name, since the offsets of the stream have turned out to be
+    /// given a second time: those that the tables remember say nothing about new records.
+    pub fn begin_anew(&mut self) {
+        self.app_id = app_id(self.partition, &uuid::Uuid::now_v7().simple().to_string());
+        self.position = -1;
     }
 
     /// The last offset that the tables have; -1 before the first.
@@ -163,9 +173,10 @@ impl Tables {
         (first, last): (i64, i64),
         file: ShardFile,
     ) -> Result<FileEntry, ProcessorError> {
-        let app = self.app_id.replace('/', "-");
         let path = format!(
-            "{app}-{first:012}-{last:012}-{}.parquet",
+            "{}-{}-{first:012}-{last:012}-{}.parquet",
+            schemas::topics::PREPARED,
+            self.partition,
             uuid::Uuid::now_v7().simple()
         );
         let entry = FileEntry {
@@ -348,6 +359,12 @@ impl Tables {
             .map_err(doing())?
             .unwrap_or(-1))
     }
+}
+
+/// Offsets belong to an incarnation of the topics; a broker that has only one gives no name.
+fn app_id(partition: i32, incarnation: &str) -> String {
+    let at = if incarnation.is_empty() { "" } else { "@" };
+    format!("{}/{partition}{at}{incarnation}", schemas::topics::PREPARED)
 }
 
 async fn pause(tries: u32) {

@@ -32,6 +32,10 @@ use crate::objects::ObjectRoot;
 /// holds more memory, smaller makes small files when many datasets are busy at once.
 const MAX_OPEN_BYTES: usize = 64 << 20;
 
+/// How often positions are told though nothing is due. Rarer only delays what waits for
+/// the stream to be worked off.
+const TIDY_EVERY: Duration = Duration::from_secs(2);
+
 /// Captures that all indices together may know (about 250 bytes each) before those of
 /// idle datasets are dropped; they are read again when a photo comes.
 const MAX_INDEXED: usize = 4_000_000;
@@ -47,6 +51,9 @@ pub struct OrganizeSettings {
     pub broker: Broker,
     /// Where the tables lie.
     pub objects: ObjectRoot,
+    /// Which topics these are (see `Tables`): offsets are compared within one incarnation
+    /// only. Empty for a broker that has only one.
+    pub incarnation: String,
     /// When shards roll.
     pub roll: RollPolicy,
 }
@@ -150,7 +157,8 @@ impl Organizer {
             .flat_map(|p| p.datasets.values())
             .filter_map(|d| d.open.as_ref());
         let due = batches.map(|batch| batch.due(&self.settings.roll)).min();
-        due.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
+        let most = Instant::now() + TIDY_EVERY;
+        due.map_or(most, |due| due.min(most))
     }
 
     async fn take(&mut self, record: Record) -> Result<(), ProcessorError> {
@@ -179,8 +187,7 @@ impl Organizer {
         };
         let (id, dataset_id, prepared) = prepared;
         if !state.datasets.contains_key(&dataset_id) {
-            let opened =
-                open_dataset(&self.settings.objects, &dataset_id, partition, state.start).await?;
+            let opened = open_dataset(&self.settings, &dataset_id, partition, state.start).await?;
             for told in opened.1 {
                 self.tell(CaptureDecided {
                     dataset_id: dataset_id.to_string(),
@@ -201,11 +208,16 @@ impl Organizer {
             return Ok(());
         };
         dataset.used_at = Instant::now();
-        // In the table already, or the same capture under another offset: a replay.
-        if offset <= dataset.tables.position() || dataset.index.knows(id) {
+        // In the table already, perhaps under another offset: a replay.
+        if dataset.index.knows(id) {
             ::metrics::counter!(metrics::REPLAYS).increment(1);
             self.announce(partition);
             return Ok(());
+        }
+        if offset <= dataset.tables.position() {
+            tracing::warn!(dataset = %dataset_id, partition, offset, position = dataset.tables.position(),
+                "the stream gives offsets a second time: was an old copy of it restored? going on by ids");
+            dataset.tables.begin_anew();
         }
         let verdict = judge(id, &prepared, &dataset.index);
         remember(&mut dataset.index, id, &prepared, &verdict);
@@ -277,6 +289,12 @@ impl Organizer {
         for (partition, dataset, _) in due {
             self.commit(partition, &dataset).await?;
         }
+        // What came last may have been replays, whose end nothing else announces.
+        self.settle().await?;
+        let partitions: Vec<_> = self.partitions.keys().copied().collect();
+        partitions
+            .into_iter()
+            .for_each(|partition| self.announce(partition));
         Ok(())
     }
 
@@ -420,13 +438,13 @@ fn decode(payload: &[u8]) -> Result<(CaptureId, DatasetId, PhotoPrepared), Strin
 }
 
 async fn open_dataset(
-    objects: &ObjectRoot,
+    settings: &OrganizeSettings,
     id: &DatasetId,
     partition: i32,
     tell_from: i64,
 ) -> Result<(Dataset, Vec<CaptureDecided>), ProcessorError> {
     let began = Instant::now();
-    let tables = Tables::open(objects, id, partition).await?;
+    let tables = Tables::open(&settings.objects, id, partition, &settings.incarnation).await?;
     let loaded = load(&tables, partition, tell_from).await?;
     let (num_known, num_told) = (loaded.index.len(), loaded.outcomes.len());
     tracing::info!(dataset = %id, num_known, num_told, ms = began.elapsed().as_millis() as u64, "dataset opened");

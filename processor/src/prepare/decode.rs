@@ -35,7 +35,7 @@ pub(super) fn decode(
 }
 
 /// Lays a channel on white; `alpha` 255 is opaque. Rounded to the nearest.
-fn over_white(channel: u8, alpha: u8) -> u8 {
+pub(super) fn over_white(channel: u8, alpha: u8) -> u8 {
     let (channel, alpha) = (u32::from(channel), u32::from(alpha));
     ((channel * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }

@@ -20,6 +20,9 @@ mod gif;
 
 mod bmp;
 
+#[cfg(feature = "heic")]
+mod heif;
+
 /// What the header says, checked against the limits.
 #[derive(Debug)]
 pub(super) struct Header<'a> {
@@ -64,6 +67,8 @@ impl<'a> Header<'a> {
             Format::Webp => webp::read(bytes, limits)?,
             Format::Gif => gif::read(bytes)?,
             Format::Bmp => bmp::read(bytes)?,
+            #[cfg(feature = "heic")]
+            Format::Heic | Format::Avif => heif::read(bytes)?,
             other => return Err(unsupported(other)),
         };
         let orientation = found.exif.map_or(Orientation::UPRIGHT, exif::orientation);
@@ -101,6 +106,33 @@ impl<'a> Header<'a> {
         })
     }
 
+    /// The header of a HEIF once it is decoded: what was decoded is the size, whatever the
+    /// boxes claimed, and it is upright.
+    #[cfg(feature = "heic")]
+    pub(super) fn decoded(
+        &self,
+        width: u32,
+        height: u32,
+        limits: &Limits,
+    ) -> Result<Self, Refusal> {
+        let found = Found {
+            width,
+            height,
+            ..Found::default()
+        };
+        check_size(&found, limits)?;
+        Ok(Self {
+            format: self.format,
+            width,
+            height,
+            orientation: Orientation::UPRIGHT,
+            exif: None,
+            profile: None,
+            jpeg: None,
+            decode_bytes: self.decode_bytes,
+        })
+    }
+
     /// The original as the event tells it, upright.
     pub(super) fn original(&self) -> events::Original {
         let (width, height) = self.orientation.upright_size(self.width, self.height);
@@ -133,12 +165,15 @@ fn sniff(bytes: &[u8]) -> Result<Format, Refusal> {
 }
 
 fn unsupported(format: Format) -> Refusal {
+    let hint = match format {
+        Format::Heic | Format::Avif => {
+            "; it was built without the feature `heic`: send JPEG (on an iPhone: Settings, Camera, Formats, Most Compatible)"
+        }
+        _ => "; send JPEG, PNG, WebP, BMP or a GIF of one frame",
+    };
     Refusal::new(
         Reason::UnsupportedFormat,
-        format!(
-            "this installation does not read {}; send JPEG, PNG, WebP, BMP or a GIF of one frame",
-            format.title()
-        ),
+        format!("this installation does not read {}{hint}", format.title()),
     )
 }
 
@@ -209,7 +244,7 @@ fn animated(what: &str, num_frames: impl fmt::Display) -> Refusal {
 /// The colour space of an ICC profile stands at byte 16. Others than RGB do not
 /// fit the decoded pixels: grey ones differ too little to matter, and CMYK ones
 /// describe inks that the decoder has mixed already.
-fn describes_rgb(profile: &[u8]) -> bool {
+pub(super) fn describes_rgb(profile: &[u8]) -> bool {
     profile.get(16..20) == Some(b"RGB ")
 }
 

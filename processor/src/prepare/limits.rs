@@ -1,6 +1,8 @@
 //! What one photo may cost, and what is too much. In: nothing; out: the numbers
 //! that every other step is held to. Each says what breaks if it is moved.
 
+#[cfg(feature = "heic")]
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use schemas::Reason;
@@ -36,6 +38,11 @@ pub struct Limits {
     /// JPEG quality of the finished picture, 1 to 100. At 90 the loss is under what
     /// a network can tell; at 95 the table doubles.
     pub jpeg_quality: u8,
+    /// The program that decodes HEIF in a process of its own, by [`super::heif::child`]'s
+    /// command. Without it HEIF is decoded here, where a file that crashes the C library
+    /// takes this process with it: good for a tool, not for a server.
+    #[cfg(feature = "heic")]
+    pub heif_program: Option<PathBuf>,
 }
 
 impl Default for Limits {
@@ -49,6 +56,8 @@ impl Default for Limits {
             max_profile_bytes: 1 << 20,
             target_short_side: 256,
             jpeg_quality: 90,
+            #[cfg(feature = "heic")]
+            heif_program: None,
         }
     }
 }
@@ -79,6 +88,12 @@ impl Deadline {
         } else {
             Ok(())
         }
+    }
+
+    /// The time that is left.
+    #[cfg(feature = "heic")]
+    pub(super) fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
     }
 
     pub(super) fn refusal(&self) -> Refusal {

@@ -19,6 +19,8 @@ use std::time::Instant;
 
 use fast_image_resize::FilterType;
 use metrics::{counter, histogram};
+#[cfg(feature = "heic")]
+use schemas::Format;
 use schemas::Reason;
 use schemas::events::{Photo, Rejection};
 
@@ -38,7 +40,11 @@ mod exif;
 
 mod decode;
 
+#[cfg(feature = "heic")]
+pub mod heif;
+
 mod pixels;
+use pixels::Pixels;
 
 mod resize;
 
@@ -98,20 +104,78 @@ fn run_steps(
     limits: &Limits,
     deadline: Deadline,
 ) -> Result<Photo, Refusal> {
+    #[cfg(feature = "heic")]
+    if matches!(header.format, Format::Heic | Format::Avif) {
+        return run_heif_steps(bytes, header, limits, deadline);
+    }
+    let decoded = Decoded {
+        facts: header.exif.map(exif::facts).unwrap_or_default(),
+        pixels: timed("decode", || decode::decode(bytes, header, deadline))?,
+        profile: header.profile.as_deref(),
+    };
+    finish_decoded(decoded, header, limits, deadline)
+}
+
+/// The picture and what the file says about it.
+struct Decoded<'a> {
+    pixels: Pixels,
+    facts: exif::Facts,
+    profile: Option<&'a [u8]>,
+}
+
+/// The same for a HEIF, which only its library reads: size, EXIF and profile come with the
+/// pixels. Those are upright already, so EXIF's orientation is left alone.
+#[cfg(feature = "heic")]
+fn run_heif_steps(
+    bytes: &[u8],
+    header: &Header<'_>,
+    limits: &Limits,
+    deadline: Deadline,
+) -> Result<Photo, Refusal> {
+    let bounds = heif::Bounds::of(limits);
+    let decoded = timed("decode", || match &limits.heif_program {
+        Some(program) => heif::child::decode_beside(program, bytes, bounds, deadline),
+        None => heif::decode(bytes, bounds),
+    })?;
+    deadline.check()?;
+    let heif::Decoded {
+        pixels,
+        exif,
+        profile,
+    } = decoded;
+    let header = header.decoded(pixels.width, pixels.height, limits)?;
+    let decoded = Decoded {
+        pixels,
+        facts: exif.as_deref().map(exif::facts).unwrap_or_default(),
+        profile: profile.as_deref(),
+    };
+    finish_decoded(decoded, &header, limits, deadline)
+        .map_err(|refusal| refusal.of(&header.original()))
+}
+
+/// Everything behind the decoder.
+fn finish_decoded(
+    decoded: Decoded<'_>,
+    header: &Header<'_>,
+    limits: &Limits,
+    deadline: Deadline,
+) -> Result<Photo, Refusal> {
+    let Decoded {
+        pixels,
+        facts,
+        profile,
+    } = decoded;
     let orientation = header.orientation;
     let stored_size = (header.width, header.height);
     let original = header.original();
-    let facts = header.exif.map(exif::facts).unwrap_or_default();
-
-    let decoded = timed("decode", || decode::decode(bytes, header, deadline))?;
-    let pixel_sha256 = timed("hash", || decoded.upright_sha256(stored_size, orientation));
+    let pixel_sha256 = timed("hash", || pixels.upright_sha256(stored_size, orientation));
     deadline.check()?;
     let size = resize::target_size(header.width, header.height, limits.target_short_side);
     let small = timed("resize", || {
-        resize::resize(decoded, size, FilterType::Lanczos3)
+        resize::resize(pixels, size, FilterType::Lanczos3)
     })
     .map_err(failure)?;
-    let small = timed("colour", || match &header.profile {
+    let small = timed("colour", || match profile {
         Some(profile) => colour::to_srgb(small, profile),
         None => small,
     })

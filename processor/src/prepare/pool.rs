@@ -8,18 +8,16 @@
 //!         -> memory budget, in order of arrival -> worker: decode ... encode -> verdict
 //! ```
 
-use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use bytes::Bytes;
 use metrics::gauge;
-use schemas::Reason;
 use schemas::events::{Photo, Rejection};
+use schemas::{Format, Reason};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::limits::{Deadline, deadline_refusal};
@@ -29,11 +27,17 @@ use crate::metrics::PREPARE_LATE_THREADS;
 mod budget;
 use budget::Budget;
 
+mod panics;
+use panics::{THREAD_PREFIX, guarded, quiet_panics};
+
 /// What a pool may use.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
     /// Photos decoded at the same time. More than there are cores only costs memory.
     pub threads: usize,
+    /// Threads for slow formats (HEIC and AVIF, with the feature `heic`), beside the others.
+    /// More of them take the cores from the fast ones, each for most of a second.
+    pub slow_threads: usize,
     /// Photos that wait beside those being decoded, so that no thread idles; each
     /// holds its original in memory. Callers beyond these wait without a place.
     pub queue: usize,
@@ -53,6 +57,7 @@ impl Default for PoolSettings {
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             threads,
+            slow_threads: threads.div_ceil(2),
             queue: threads,
             memory_bytes: 256 << 20,
             max_late_threads: threads.min(4),
@@ -61,10 +66,22 @@ impl Default for PoolSettings {
     }
 }
 
+/// A slow format has so many times the deadline of the others. A HEIC of 12 megapixels takes a
+/// second of one core, and on a busy machine several; twice would refuse honest photos there.
+const SLOW_DEADLINES: u32 = 3;
+
 /// A bounded pool of decoding threads. Dropping it lets the threads end after the
 /// photo they are at; nothing they hold can be lost.
 #[derive(Debug)]
 pub struct DecodePool {
+    lane: Lane,
+    /// For formats that take fifty times as long, so that they only hold up each other.
+    slow_lane: Option<Lane>,
+}
+
+/// Threads with a queue of their own. All lanes share one memory budget.
+#[derive(Debug)]
+struct Lane {
     admission: Arc<Semaphore>,
     shared: Arc<Shared>,
 }
@@ -79,24 +96,23 @@ impl DecodePool {
         let limits = &mut settings.limits;
         limits.max_decode_bytes = limits.max_decode_bytes.min(settings.memory_bytes);
         quiet_panics();
-        let admission = Arc::new(Semaphore::new(settings.threads + settings.queue));
-        let shared = Arc::new(Shared {
-            budget: Budget::new(settings.memory_bytes),
-            state: Mutex::default(),
-            work: Condvar::new(),
-            watch: Condvar::new(),
-            settings,
-        });
-        let pool = Self { admission, shared };
-        for _ in 0..pool.shared.settings.threads {
-            pool.shared.clone().spawn_worker()?;
-            pool.shared.lock().num_workers += 1;
-        }
-        let shared = pool.shared.clone();
-        thread::Builder::new()
-            .name(format!("{THREAD_PREFIX}watch"))
-            .spawn(move || shared.watch_deadlines())?;
-        Ok(pool)
+        let budget = Arc::new(Budget::new(settings.memory_bytes));
+        let mut slow = PoolSettings {
+            threads: settings.slow_threads.max(1),
+            ..settings.clone()
+        };
+        slow.limits.deadline *= SLOW_DEADLINES;
+        let slow_lane = cfg!(feature = "heic").then(|| Lane::new(slow, budget.clone()));
+        Ok(Self {
+            lane: Lane::new(settings, budget)?,
+            slow_lane: slow_lane.transpose()?,
+        })
+    }
+
+    /// Whether a file takes the slow lane. Who holds something while it waits for its turn
+    /// (a place, memory) should let go of it for these.
+    pub fn is_slow(bytes: &[u8]) -> bool {
+        cfg!(feature = "heic") && matches!(Format::sniff(bytes), Some(Format::Heic | Format::Avif))
     }
 
     /// Prepares one photo; waits for its turn. Dropping the future gives up the place
@@ -105,6 +121,43 @@ impl DecodePool {
     /// # Errors
     /// The photo is not usable; the rejection says why, for programs and for a person.
     pub async fn prepare(&self, bytes: Bytes) -> Result<Photo, Rejection> {
+        match &self.slow_lane {
+            Some(lane) if Self::is_slow(&bytes) => lane.prepare(bytes).await,
+            _ => self.lane.prepare(bytes).await,
+        }
+    }
+
+    /// Threads that ran past their deadline and have not come back. More than
+    /// [`PoolSettings::max_late_threads`] means that the process wants a restart.
+    pub fn num_late_threads(&self) -> usize {
+        let lanes = std::iter::once(&self.lane).chain(&self.slow_lane);
+        lanes.map(|lane| lane.shared.lock().num_late).sum()
+    }
+}
+
+impl Lane {
+    fn new(settings: PoolSettings, budget: Arc<Budget>) -> io::Result<Self> {
+        let admission = Arc::new(Semaphore::new(settings.threads + settings.queue));
+        let shared = Arc::new(Shared {
+            budget,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            watch: Condvar::new(),
+            settings,
+        });
+        let lane = Self { admission, shared };
+        for _ in 0..lane.shared.settings.threads {
+            lane.shared.clone().spawn_worker()?;
+            lane.shared.lock().num_workers += 1;
+        }
+        let shared = lane.shared.clone();
+        thread::Builder::new()
+            .name(format!("{THREAD_PREFIX}watch"))
+            .spawn(move || shared.watch_deadlines())?;
+        Ok(lane)
+    }
+
+    async fn prepare(&self, bytes: Bytes) -> Result<Photo, Rejection> {
         let permit = self.admission.clone().acquire_owned().await.ok();
         let (reply, verdict) = oneshot::channel();
         self.shared.lock().queue.push_back(Job {
@@ -122,15 +175,9 @@ impl DecodePool {
         count(&result);
         result
     }
-
-    /// Threads that ran past their deadline and have not come back. More than
-    /// [`PoolSettings::max_late_threads`] means that the process wants a restart.
-    pub fn num_late_threads(&self) -> usize {
-        self.shared.lock().num_late
-    }
 }
 
-impl Drop for DecodePool {
+impl Drop for Lane {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.is_closing = true;
@@ -145,7 +192,7 @@ impl Drop for DecodePool {
 #[derive(Debug)]
 struct Shared {
     settings: PoolSettings,
-    budget: Budget,
+    budget: Arc<Budget>,
     state: Mutex<State>,
     /// There is a job, or the pool closes.
     work: Condvar,
@@ -331,48 +378,6 @@ impl Shared {
             "a decoder ran past its deadline; its thread is left to itself"
         );
     }
-}
-
-/// Runs a step whose panic is a verdict.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
-    // Nothing the closure borrows is seen again after a panic.
-    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let words = panic_words(&*panic);
-        let detail = format!("the decoder failed on this file ({words}); it may be damaged");
-        Err(Refusal::new(Reason::DecoderFailure, detail))
-    })
-}
-
-fn panic_words(panic: &(dyn Any + Send)) -> String {
-    const MAX_CHARS: usize = 120;
-    let words = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no reason given");
-    words.chars().take(MAX_CHARS).collect()
-}
-
-/// Every thread of a pool is named so.
-const THREAD_PREFIX: &str = "prepare-";
-
-/// Panics on our threads are verdicts and are told as such; the process's own hook
-/// would print each one with a backtrace, once for every hostile file.
-fn quiet_panics() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        let previous = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            let is_ours = thread::current()
-                .name()
-                .is_some_and(|name| name.starts_with(THREAD_PREFIX));
-            if is_ours {
-                tracing::debug!(%info, "a decoder panicked");
-            } else {
-                previous(info);
-            }
-        }));
-    });
 }
 
 #[cfg(test)]

@@ -20,10 +20,10 @@ impl Refusal {
         }
     }
 
-    /// The same, telling what the header said.
+    /// The same, telling what the header said, unless more is known already.
     pub(super) fn of(self, original: &events::Original) -> Self {
         Self {
-            original: Some(original.clone()),
+            original: self.original.or_else(|| Some(original.clone())),
             ..self
         }
     }

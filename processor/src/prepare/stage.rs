@@ -17,7 +17,7 @@ use rdkafka::util::Timeout;
 use schemas::events::photo_prepared::Result as Prepared;
 use schemas::events::{CaptureReceived, PhotoPrepared, Rejection};
 use schemas::{ObjectKey, Reason, Sha256, topics};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,10 @@ const FETCHED_BYTES: usize = 64 << 20;
 /// last one is published. More only holds memory.
 const IN_WORK_PER_THREAD: usize = 3;
 
+/// Photos of slow formats that wait for their lane, or are in it. They hold no bytes while they wait;
+/// each is one more record that a restart does again. Beyond these they hold up the others.
+const PARKED: usize = 256;
+
 /// An original that is not there is looked for this often before that is the verdict: a
 /// store may show an object a moment after it was written.
 const MISSING_TRIES: u32 = 5;
@@ -49,6 +53,8 @@ pub struct PrepareSettings {
     pub pool: Arc<DecodePool>,
     /// Its threads.
     pub num_threads: usize,
+    /// Its threads for slow formats.
+    pub num_slow_threads: usize,
 }
 
 /// Runs until `shutdown`; what is in work then is done again by the next run.
@@ -67,10 +73,13 @@ pub async fn run(
         producer: producer(&settings.broker.bootstrap_servers)
             .map_err(ProcessorError::kafka("making a producer"))?,
         fetched_bytes: Arc::new(Semaphore::new(FETCHED_BYTES)),
+        slow: Arc::new(Semaphore::new(settings.num_slow_threads + 1)),
     };
     let mut progress = Progress::default();
     let mut in_work = JoinSet::new();
-    let most = settings.num_threads * IN_WORK_PER_THREAD;
+    let places = Arc::new(Semaphore::new(settings.num_threads * IN_WORK_PER_THREAD));
+    let most = settings.num_threads * IN_WORK_PER_THREAD + PARKED;
+    let mut place = None;
     let ended = loop {
         tokio::select! {
             () = shutdown.cancelled() => break Ok(()),
@@ -83,12 +92,14 @@ pub async fn run(
                 Ok(Err(error)) => break Err(error),
                 Err(error) => break Err(ProcessorError::Subscription(format!("a photo's task failed: {error}"))),
             },
-            feed = subscription.next(), if in_work.len() < most => match feed {
+            // The semaphore is never closed, so this only ever waits for a free place.
+            free = places.clone().acquire_owned(), if place.is_none() => place = free.ok(),
+            feed = subscription.next(), if place.is_some() && in_work.len() < most => match feed {
                 Some(Feed::Assigned(starts)) => starts.into_iter().for_each(|(partition, start)| progress.assign(partition, start)),
                 Some(Feed::Revoked(partitions)) => progress.revoke(&partitions),
                 Some(Feed::Record(record)) => {
                     progress.begin(record.partition, record.offset);
-                    in_work.spawn(worker.clone().work(record));
+                    in_work.spawn(worker.clone().work(record, place.take()));
                 }
                 Some(Feed::Failed(what)) => break Err(ProcessorError::Subscription(what)),
                 None => break Err(ProcessorError::Subscription("the subscription to topic captures ended".into())),
@@ -137,15 +148,20 @@ struct Worker {
     pool: Arc<DecodePool>,
     producer: FutureProducer,
     fetched_bytes: Arc<Semaphore>,
+    /// Who may hold the bytes of a slow format.
+    slow: Arc<Semaphore>,
 }
 
+/// A photo's place among those in work.
+type Place = Option<OwnedSemaphorePermit>;
+
 impl Worker {
-    async fn work(self, record: Record) -> Result<(i32, i64), ProcessorError> {
+    async fn work(self, record: Record, place: Place) -> Result<(i32, i64), ProcessorError> {
         let position = (record.partition, record.offset);
         match CaptureReceived::decode(record.payload.as_slice()) {
             Ok(capture) => {
                 let began = Instant::now();
-                let result = self.prepare(&capture).await?;
+                let result = self.prepare(&capture, place).await?;
                 ::metrics::histogram!(metrics::PREPARE_SECONDS)
                     .record(began.elapsed().as_secs_f64());
                 self.publish(capture, result).await?;
@@ -158,18 +174,36 @@ impl Worker {
         Ok(position)
     }
 
-    async fn prepare(&self, capture: &CaptureReceived) -> Result<Prepared, ProcessorError> {
+    async fn prepare(
+        &self,
+        capture: &CaptureReceived,
+        mut place: Place,
+    ) -> Result<Prepared, ProcessorError> {
+        let mut turn = None;
         let permits = u32::try_from(capture.num_bytes)
             .unwrap_or(u32::MAX)
             .min(FETCHED_BYTES as u32);
         // The semaphore is never closed; without it the photo is fetched all the same.
-        let _held = self
+        let mut held = self
             .fetched_bytes
             .clone()
             .acquire_many_owned(permits)
             .await
             .ok();
-        let bytes = match self.fetch(capture).await? {
+        let mut fetched = self.fetch(capture).await?;
+        if fetched.as_deref().is_ok_and(DecodePool::is_slow) {
+            // Lets go of everything until its turn comes, so that fast ones pass it.
+            drop((fetched, held.take(), place.take()));
+            turn = self.slow.acquire().await.ok();
+            held = self
+                .fetched_bytes
+                .clone()
+                .acquire_many_owned(permits)
+                .await
+                .ok();
+            fetched = self.fetch(capture).await?;
+        }
+        let bytes = match fetched {
             Ok(bytes) => bytes,
             Err(detail) => {
                 let reason = Reason::OriginalDamaged.to_string();
@@ -180,10 +214,12 @@ impl Worker {
                 }));
             }
         };
-        Ok(match self.pool.prepare(bytes).await {
+        let prepared = match self.pool.prepare(bytes).await {
             Ok(photo) => Prepared::Photo(photo),
             Err(rejection) => Prepared::Rejection(rejection),
-        })
+        };
+        drop((turn, held, place));
+        Ok(prepared)
     }
 
     /// The original, if it is there and is what was uploaded; else what is wrong with it.

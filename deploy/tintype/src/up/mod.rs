@@ -6,6 +6,8 @@ mod folder;
 
 mod broker;
 
+mod durable;
+
 mod health;
 
 mod preparer;
@@ -19,7 +21,6 @@ use anyhow::Context as _;
 use catalog::Catalog;
 use clap::Args;
 use ingest::{Ingest, IngestSettings};
-use object_store::local::LocalFileSystem;
 use processor::organize::{OrganizeSettings, RollPolicy};
 use processor::prepare::stage::PrepareSettings;
 use processor::prepare::{DecodePool, PoolSettings};
@@ -34,7 +35,8 @@ use url::Url;
 use crate::cli::Exit;
 use crate::settings::Settings;
 use crate::{serve, telemetry};
-use broker::EmbeddedBroker;
+use broker::{EmbeddedBroker, Progress};
+use durable::DurableFolder;
 use folder::DataFolder;
 
 /// How long open requests may take to finish at the end, ...
@@ -154,6 +156,7 @@ pub struct Running {
     server: JoinHandle<()>,
     stages: JoinHandle<()>,
     trainer: JoinHandle<()>,
+    lost: JoinHandle<()>,
     ingest: Ingest,
     catalog: Catalog,
     broker: EmbeddedBroker,
@@ -193,11 +196,18 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
             ..IngestSettings::default()
         },
     )?;
-    let pool = DecodePool::new(PoolSettings {
+    let decoding = PoolSettings {
         threads: settings.decode_threads,
+        slow_threads: settings.decode_threads.div_ceil(2),
+        #[cfg(feature = "heic")]
+        limits: processor::prepare::Limits {
+            heif_program: Some(this_program()?),
+            ..processor::prepare::Limits::default()
+        },
         ..PoolSettings::default()
-    })
-    .context("cannot start the decode threads")?;
+    };
+    let num_slow_threads = decoding.slow_threads;
+    let pool = DecodePool::new(decoding).context("cannot start the decode threads")?;
     let pool = Arc::new(pool);
     let kafka = processor::Broker {
         bootstrap_servers: broker.bootstrap_servers().to_owned(),
@@ -209,10 +219,12 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
             store: objects.store().clone(),
             pool: pool.clone(),
             num_threads: settings.decode_threads,
+            num_slow_threads,
         },
         organize: OrganizeSettings {
             broker: kafka.clone(),
             objects: objects.clone(),
+            incarnation: broker.incarnation().to_owned(),
             roll: RollPolicy {
                 max_rows: settings.shard_max_rows,
                 max_bytes: settings.shard_max_bytes,
@@ -224,6 +236,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
             catalog: catalog.clone(),
         },
     };
+    let started_at = chrono::Utc::now();
     let (shutdown, stages_shutdown) = (CancellationToken::new(), CancellationToken::new());
     let stages = tokio::spawn(processor::run(pipeline, stages_shutdown.clone()));
     let worker = trainer::WorkerSettings {
@@ -262,6 +275,16 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         shutdown.clone(),
         DRAIN_REQUESTS,
     ));
+    let lost = tokio::spawn({
+        let (progress, ingest) = (broker.progress(), ingest.clone());
+        let shutdown = shutdown.clone();
+        async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = publish_lost(&progress, &ingest, started_at) => {}
+            }
+        }
+    });
     Ok(Running {
         url,
         admin_token: first_key.map(|key| key.token),
@@ -271,6 +294,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         server,
         stages,
         trainer,
+        lost,
         ingest,
         catalog,
         broker,
@@ -285,6 +309,7 @@ impl Running {
         self.shutdown.cancel();
         // The server bounds itself; a task that failed has nothing left to drain.
         let _ = self.server.await;
+        let _ = self.lost.await;
         self.ingest.drain(DRAIN_REQUESTS).await;
         self.stages_shutdown.cancel();
         if tokio::time::timeout(DRAIN_STAGES, self.stages)
@@ -311,9 +336,50 @@ impl Running {
     }
 }
 
+/// What to start for decoding beside this process: this very program, also when its file
+/// has been replaced meanwhile.
+#[cfg(feature = "heic")]
+fn this_program() -> anyhow::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() {
+        return Ok(running);
+    }
+    std::env::current_exe().context("cannot tell where this program lies")
+}
+
+/// Captures that no table holds though all that was in the topics at the start is worked
+/// off have lost their event: the machine lost power, or the broker's database is gone.
+/// They are published again.
+async fn publish_lost(progress: &Progress, ingest: &Ingest, before: chrono::DateTime<chrono::Utc>) {
+    const AGAIN_AFTER: Duration = Duration::from_secs(10);
+    loop {
+        let published = match progress.all_passed().await {
+            Ok(()) => ingest
+                .publish_lost(before)
+                .await
+                .map_err(anyhow::Error::from),
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok(0) => return,
+            Ok(num_published) => {
+                tracing::warn!(
+                    num_published,
+                    "captures whose event was lost are published again"
+                );
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "looking for captures whose event was lost; trying again")
+            }
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
 fn object_root(folder: &Path) -> anyhow::Result<ObjectRoot> {
     let url = Url::from_directory_path(folder)
         .ok()
         .context("the data folder's path must be absolute")?;
-    Ok(ObjectRoot::new(Arc::new(LocalFileSystem::new()), url))
+    Ok(ObjectRoot::new(Arc::new(DurableFolder::new(folder)), url))
 }

@@ -13,3 +13,12 @@ mod kill;
 mod trouble;
 
 mod train;
+
+mod lost;
+
+mod outage;
+
+mod commands;
+
+#[cfg(feature = "heic")]
+mod heic;

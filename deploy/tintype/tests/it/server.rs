@@ -170,8 +170,17 @@ impl Server {
         }
     }
 
+    /// The data folder; its name would be another one in a URL.
+    pub fn data(&self) -> PathBuf {
+        data(self.folder.path())
+    }
+
     pub fn objects(&self) -> PathBuf {
-        self.folder.path().join("data").join("objects")
+        self.data().join("objects")
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     pub fn log(&self) -> String {
@@ -186,6 +195,10 @@ impl Drop for Server {
     }
 }
 
+fn data(folder: &Path) -> PathBuf {
+    folder.join("my data, ü")
+}
+
 fn spawn(folder: &Path, port: u16, settings: &dyn Fn(&mut Command)) -> Child {
     let log = |name: &str| {
         std::fs::File::options()
@@ -194,10 +207,13 @@ fn spawn(folder: &Path, port: u16, settings: &dyn Fn(&mut Command)) -> Child {
             .open(folder.join(name))
             .unwrap()
     };
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
+    // A write beyond a limit on file sizes, which a test may set, is to fail and not to kill.
+    let mut command = Command::new("sh");
     command
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_tintype"))
         .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-        .arg(folder.join("data"))
+        .arg(data(folder))
         .env("TINTYPE_SHARD_MAX_AGE_S", "1")
         .env("TINTYPE_LOG", "info")
         .stdin(Stdio::null())

@@ -18,9 +18,12 @@ pub async fn rows(folder: &Path) -> Vec<(String, String)> {
         .unwrap();
     let mut rows = Vec::new();
     for uri in table.get_file_uris().unwrap() {
-        let path = uri.strip_prefix("file://").unwrap_or(&uri);
+        // With or without a scheme; percent signs either way.
+        let uri = uri.strip_prefix("file://").unwrap_or(&uri);
+        let path = Url::parse(&format!("file://{uri}")).unwrap();
+        let path = path.to_file_path().unwrap();
         let file = std::fs::File::open(path)
-            .unwrap_or_else(|error| panic!("dangling reference {path}: {error}"));
+            .unwrap_or_else(|error| panic!("dangling reference {uri}: {error}"));
         for batch in ParquetRecordBatchReaderBuilder::try_new(file)
             .unwrap()
             .build()

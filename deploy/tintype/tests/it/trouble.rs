@@ -136,7 +136,7 @@ async fn a_second_process_on_the_same_folder_is_refused_with_the_reason() {
     let server = Server::start().await;
     let second = std::process::Command::new(env!("CARGO_BIN_EXE_tintype"))
         .args(["up", "--listen", "127.0.0.1:0", "--data"])
-        .arg(server.folder.path().join("data"))
+        .arg(server.data())
         .output()
         .unwrap();
     assert_eq!(second.status.code(), Some(1));

@@ -48,18 +48,21 @@ fn num_files(table: &DeltaTable) -> usize {
 async fn a_commit_moves_the_position_of_both_tables() {
     let folder = tempfile::tempdir().unwrap();
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
-    let mut tables = Tables::open(&root, &dataset, 0).await.unwrap();
+    let mut tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     assert_eq!(tables.position(), -1);
     let version = tables
         .commit((0, 4), None, Some(declined(&dataset, 4)))
         .await
         .unwrap();
     assert_eq!((version, tables.position()), (1, 4));
-    let again = Tables::open(&root, &dataset, 0).await.unwrap();
+    let again = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     assert_eq!((again.position(), num_files(again.rejections())), (4, 1));
     // Another partition's progress is its own.
     assert_eq!(
-        Tables::open(&root, &dataset, 1).await.unwrap().position(),
+        Tables::open(&root, &dataset, 1, "a")
+            .await
+            .unwrap()
+            .position(),
         -1
     );
 }
@@ -68,7 +71,7 @@ async fn a_commit_moves_the_position_of_both_tables() {
 async fn a_crash_between_the_two_commits_is_finished_on_the_next_open_and_only_once() {
     let folder = tempfile::tempdir().unwrap();
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
-    let mut tables = Tables::open(&root, &dataset, 0).await.unwrap();
+    let mut tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     let table = ObjectKey::RejectionsTable {
         dataset: dataset.clone(),
     };
@@ -89,7 +92,7 @@ async fn a_crash_between_the_two_commits_is_finished_on_the_next_open_and_only_o
     assert_eq!(num_files(tables.rejections()), 0);
     drop(tables);
     for _ in 0..2 {
-        let tables = Tables::open(&root, &dataset, 0).await.unwrap();
+        let tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
         assert_eq!((tables.position(), num_files(tables.rejections())), (0, 1));
     }
 }
@@ -98,8 +101,8 @@ async fn a_crash_between_the_two_commits_is_finished_on_the_next_open_and_only_o
 async fn a_worker_that_was_overtaken_cannot_commit() {
     let folder = tempfile::tempdir().unwrap();
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
-    let mut paused = Tables::open(&root, &dataset, 0).await.unwrap();
-    let mut owner = Tables::open(&root, &dataset, 0).await.unwrap();
+    let mut paused = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    let mut owner = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     owner
         .commit((0, 7), None, Some(declined(&dataset, 7)))
         .await
@@ -112,7 +115,7 @@ async fn a_worker_that_was_overtaken_cannot_commit() {
         "{:?}",
         refused.err()
     );
-    let tables = Tables::open(&root, &dataset, 0).await.unwrap();
+    let tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     assert_eq!((tables.position(), num_files(tables.rejections())), (7, 1));
 }
 
@@ -120,8 +123,8 @@ async fn a_worker_that_was_overtaken_cannot_commit() {
 async fn a_commit_whose_answer_was_lost_is_found_and_not_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
-    let mut unaware = Tables::open(&root, &dataset, 0).await.unwrap();
-    let mut arrived = Tables::open(&root, &dataset, 0).await.unwrap();
+    let mut unaware = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    let mut arrived = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     let version = arrived
         .commit((0, 2), None, Some(declined(&dataset, 2)))
         .await
@@ -133,7 +136,7 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_written_again() {
             .unwrap(),
         version
     );
-    let tables = Tables::open(&root, &dataset, 0).await.unwrap();
+    let tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     assert_eq!(
         (
             tables.position(),
@@ -148,8 +151,8 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_written_again() {
 async fn a_commit_by_somebody_else_in_between_does_not_stop_ours() {
     let folder = tempfile::tempdir().unwrap();
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
-    let mut tables = Tables::open(&root, &dataset, 0).await.unwrap();
-    let mut other = Tables::open(&root, &dataset, 1).await.unwrap();
+    let mut tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    let mut other = Tables::open(&root, &dataset, 1, "a").await.unwrap();
     other
         .commit((0, 9), None, Some(declined(&dataset, 9)))
         .await
@@ -162,7 +165,34 @@ async fn a_commit_by_somebody_else_in_between_does_not_stop_ours() {
         2
     );
     assert_eq!(
-        num_files(Tables::open(&root, &dataset, 0).await.unwrap().rejections()),
+        num_files(
+            Tables::open(&root, &dataset, 0, "a")
+                .await
+                .unwrap()
+                .rejections()
+        ),
         2
     );
+}
+
+#[tokio::test]
+async fn in_another_incarnation_of_the_stream_offsets_begin_anew_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut first = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    let file = Some(declined(&dataset, 90));
+    first.commit((0, 90), None, file).await.unwrap();
+    // The stream was lost: its offsets are low again.
+    let mut second = Tables::open(&root, &dataset, 0, "b").await.unwrap();
+    assert_eq!(second.position(), -1);
+    let file = Some(declined(&dataset, 3));
+    second.commit((0, 3), None, file).await.unwrap();
+    let again = Tables::open(&root, &dataset, 0, "b").await.unwrap();
+    assert_eq!((again.position(), num_files(again.rejections())), (3, 2));
+    // The same without a new name: the offset 2 is given a second time.
+    let mut third = again;
+    third.begin_anew();
+    let file = Some(declined(&dataset, 2));
+    third.commit((2, 2), None, file).await.unwrap();
+    assert_eq!((third.position(), num_files(third.rejections())), (2, 3));
 }

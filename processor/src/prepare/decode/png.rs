@@ -78,5 +78,38 @@ fn fill<'a, const N: usize>(
 
 fn refusal(error: DecodingError) -> Refusal {
     // The header reader saw the last chunk, so a missing byte is missing inside.
-    Refusal::corrupt("PNG", &error)
+    Refusal::corrupt("PNG", &plain_words(&error.to_string()))
+}
+
+/// The decoder's words without what only its programmers understand: it names a chunk by
+/// all its bits, and tells of its decompressor's states.
+fn plain_words(words: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = words;
+    while let Some((before, after)) = rest.split_once("ChunkType { type: ") {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        plain.push_str(before);
+        plain.push_str(name.split(',').next().unwrap_or_default());
+        rest = after;
+    }
+    plain.push_str(rest);
+    if plain.starts_with("Corrupt deflate stream") {
+        return "its compressed pixels are damaged".into();
+    }
+    plain.trim_end_matches('.').into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_words;
+
+    #[test]
+    fn a_person_reads_the_name_of_a_chunk_and_not_its_bits() {
+        let words = "CRC error: expected 0x1 have 0x2 while decoding ChunkType { type: IDAT, critical: true, private: false } chunk.";
+        let plain = "CRC error: expected 0x1 have 0x2 while decoding IDAT chunk";
+        assert_eq!(plain_words(words), plain);
+        assert_eq!(plain_words("no picture."), "no picture");
+        let deflate = "Corrupt deflate stream. DistanceTooFarBack";
+        assert_eq!(plain_words(deflate), "its compressed pixels are damaged");
+    }
 }

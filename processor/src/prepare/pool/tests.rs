@@ -94,9 +94,9 @@ fn occupy(pool: &DecodePool) -> (Stuck, oneshot::Receiver<Result<Photo, Rejectio
         reply,
         _permit: None,
     };
-    let ticket = pool.shared.enter(caller);
+    let ticket = pool.lane.shared.enter(caller);
     let release = Arc::new(AtomicUsize::new(0));
-    let (shared, wait) = (pool.shared.clone(), release.clone());
+    let (shared, wait) = (pool.lane.shared.clone(), release.clone());
     let thread = thread::spawn(move || {
         while wait.load(Ordering::Acquire) == 0 {
             thread::park();
@@ -131,13 +131,13 @@ async fn a_stuck_decoder_is_answered_for_replaced_and_taken_back() {
     let rejection = verdict.await.unwrap().unwrap_err();
     assert_eq!(rejection.reason, Reason::DecodeDeadline.as_str());
     assert_eq!(pool.num_late_threads(), 1);
-    assert_eq!(pool.shared.lock().num_workers, 2, "it was replaced");
+    assert_eq!(pool.lane.shared.lock().num_workers, 2, "it was replaced");
 
     let (second, verdict) = occupy(&pool);
     verdict.await.unwrap().unwrap_err();
     assert_eq!(pool.num_late_threads(), 2);
     assert_eq!(
-        pool.shared.lock().num_workers,
+        pool.lane.shared.lock().num_workers,
         1,
         "beyond the cap it was not"
     );
@@ -145,7 +145,7 @@ async fn a_stuck_decoder_is_answered_for_replaced_and_taken_back() {
     assert!(second.release(), "its thread is needed again");
     assert!(!first.release(), "its place is taken");
     assert_eq!(pool.num_late_threads(), 0);
-    assert_eq!(pool.shared.lock().num_workers, 2);
+    assert_eq!(pool.lane.shared.lock().num_workers, 2);
     let text = pool.prepare(Bytes::from_static(b"text")).await.unwrap_err();
     assert_eq!(text.reason, Reason::NotAnImage.as_str());
 }
@@ -182,6 +182,7 @@ async fn callers_that_give_up_leave_no_trace() {
     }
     let file = Bytes::from(jpeg(&scene(400, 300)));
     assert!(pool.prepare(file).await.is_ok());
-    let every_place = tokio::time::timeout(Duration::from_secs(5), pool.admission.acquire_many(2));
+    let every_place =
+        tokio::time::timeout(Duration::from_secs(5), pool.lane.admission.acquire_many(2));
     assert!(every_place.await.is_ok(), "a place was lost");
 }
