@@ -102,6 +102,8 @@ struct Partition {
     start: i64,
     /// The next offset to come.
     next: i64,
+    /// What Kafka was told last.
+    announced: i64,
     datasets: HashMap<DatasetId, Dataset>,
 }
 
@@ -134,7 +136,7 @@ impl Organizer {
                     Some(Feed::Assigned(starts)) => {
                         for (partition, start) in starts {
                             tracing::debug!(partition, start, "organizing");
-                            self.partitions.insert(partition, Partition { start, next: start, datasets: HashMap::new() });
+                            self.partitions.insert(partition, Partition { start, next: start, announced: start, datasets: HashMap::new() });
                         }
                     }
                     // What was open there is somebody else's to do again.
@@ -393,9 +395,11 @@ impl Organizer {
     /// Tells Kafka the low-water mark, if every outcome below it is durable.
     fn announce(&mut self, partition: i32) {
         if self.in_flight.is_empty()
-            && let Some(state) = self.partitions.get(&partition)
+            && let Some(state) = self.partitions.get_mut(&partition)
+            && state.low_water() != state.announced
         {
-            self.subscription.commit(partition, state.low_water());
+            state.announced = state.low_water();
+            self.subscription.commit(partition, state.announced);
         }
     }
 

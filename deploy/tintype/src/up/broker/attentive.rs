@@ -60,6 +60,12 @@ struct Shared {
     flush: Flush,
 }
 
+/// Stands in for a number of records: a partition's last look found some, so its request is to
+/// be answered; ...
+const FOUND: u64 = u64::MAX;
+/// ... and the look behind those found no more.
+const ANSWERED: u64 = u64::MAX - 1;
+
 /// What is known of a topic's fetches.
 #[derive(Debug)]
 struct Topic {
@@ -86,6 +92,11 @@ impl Topic {
     /// Until when a fetch of a partition that found nothing may wait; `seen` had been
     /// produced before it looked.
     fn wait_until(&mut self, partition: i32, seen: u64) -> Instant {
+        // Tansu looks on behind what it found, until it finds nothing.
+        if self.looked.get(&partition) == Some(&FOUND) {
+            self.looked.insert(partition, ANSWERED);
+            return Instant::now();
+        }
         self.looked.insert(partition, seen);
         if !self.waited.insert(partition) {
             // The next request. It may only wait if nothing has come since any of its
@@ -207,6 +218,9 @@ impl Storage for Attentive {
         let seen = *news.borrow_and_update();
         let found = look().await?;
         if found.iter().any(|batch| batch.record_count > 0) {
+            self.with_topic(topition.topic(), |topic| {
+                topic.looked.insert(topition.partition(), FOUND);
+            });
             return Ok(found);
         }
         let until = self.with_topic(topition.topic(), |topic| {
@@ -215,8 +229,14 @@ impl Storage for Attentive {
         match tokio::time::timeout_at(until, news.changed()).await {
             // What came may be another partition's: nobody of this request waits any more.
             Ok(_) => {
-                self.with_topic(topition.topic(), |topic| topic.until = Instant::now());
-                look().await
+                let found = look().await?;
+                self.with_topic(topition.topic(), |topic| {
+                    topic.until = Instant::now();
+                    if found.iter().any(|batch| batch.record_count > 0) {
+                        topic.looked.insert(topition.partition(), FOUND);
+                    }
+                });
+                Ok(found)
             }
             Err(_) => Ok(found),
         }

@@ -50,17 +50,25 @@ async fn produce(storage: &Attentive, partition: i32) {
     storage.produce(None, &topition, batch()).await.unwrap();
 }
 
-/// What a client's request does: one partition after the other. How many records each has.
+/// What Tansu does for a client's request: one partition after the other, each until nothing
+/// more is found. How many records each has.
 async fn request(storage: &Attentive, offsets: [i64; 2]) -> [u32; 2] {
     let mut found = [0; 2];
     for (partition, offset) in (0..).zip(offsets) {
         let topition = Topition::new("captures", partition);
         let isolation = IsolationLevel::ReadUncommitted;
-        let batches = storage
-            .fetch(&topition, offset, 1, 1 << 20, isolation)
-            .await
-            .unwrap();
-        found[partition as usize] = batches.iter().map(|batch| batch.record_count).sum();
+        loop {
+            let next = offset + i64::from(found[partition as usize]);
+            let batches = storage
+                .fetch(&topition, next, 1, 1 << 20, isolation)
+                .await
+                .unwrap();
+            let num_records: u32 = batches.iter().map(|batch| batch.record_count).sum();
+            if num_records == 0 {
+                break;
+            }
+            found[partition as usize] += num_records;
+        }
     }
     found
 }
