@@ -78,6 +78,7 @@ def peer(report, server, folder, model, training):
     import onnxruntime
     from deltalake import DeltaTable
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
 
     status, _, file = server.request("GET", f"/v1/models/{model['id']}/files/model.onnx")
     assert status == 200
@@ -93,19 +94,22 @@ def peer(report, server, folder, model, training):
     labels = numpy.array([model["labels"].index(row["label"]) for row in rows])
     splits = numpy.array([row["split"] for row in rows])
     learn, judge = splits == "train", splits == "test"
-    seconds = []
-    for _ in range(3):
-        begun = time.monotonic()
-        fitted = LogisticRegression(C=1.0, max_iter=1000).fit(features[learn], labels[learn])
-        seconds.append(time.monotonic() - begun)
+    # The same choice as ours: of three strengths the one with the lowest validation loss.
+    choose = splits == "validation"
+    begun = time.monotonic()
+    fits = [LogisticRegression(C=c, max_iter=1000).fit(features[learn], labels[learn]) for c in (0.1, 1.0, 10.0)]
+    losses = [log_loss(labels[choose], fit.predict_proba(features[choose]), labels=range(len(model["labels"]))) for fit in fits]
+    fitted = fits[int(numpy.argmin(losses))]
+    seconds = time.monotonic() - begun
     accuracy = fitted.score(features[judge], labels[judge])
     ours = model["evaluation"]["test"]["accuracy"]
-    report.figure("scikit-learn, C = 1: test accuracy", round(accuracy, 4))
-    report.figure("scikit-learn: one fit, s", round(sorted(seconds)[1], 3))
-    fit = training["progress"]["seconds"].get("fitting the head")
-    report.figure("ours: four fits (three strengths, one for the leaky split), s", fit and round(fit, 3))
+    report.figure(f"scikit-learn, C = {fitted.C} by validation loss: test accuracy", round(accuracy, 4))
+    report.figure("scikit-learn, C = 1: test accuracy", round(fits[1].score(features[judge], labels[judge]), 4))
     report.at_least("test accuracy, ours - scikit-learn, points", round(100 * (ours - accuracy), 2), -1.0)
-
+    fit = training["progress"]["seconds"]["fitting the head"]
+    report.figure("scikit-learn: three fits, s", round(seconds, 3))
+    report.figure("ours: three fits, s", round(fit, 3))
+    report.at_least("time to fit, scikit-learn / ours", round(seconds / fit, 2), 1.0)
 
 def pixels(jpeg):
     picture = numpy.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"), numpy.float32) / 255

@@ -7,8 +7,8 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use schemas::{InputSpec, Layout};
 use schemas::training::Augment;
+use schemas::{InputSpec, Layout};
 
 use crate::error::TrainerError;
 use crate::photo::{self, Picture};
@@ -297,8 +297,8 @@ mod tests {
             .flat_map(|row| row.iter().rev().copied())
             .collect();
         let inputs: Vec<_> = (0..20).map(|choice| input(&flip, choice)).collect();
-        assert!(inputs.iter().any(|input| *input == plain));
-        assert!(inputs.iter().any(|input| *input == mirrored));
+        assert!(inputs.contains(&plain));
+        assert!(inputs.contains(&mirrored));
     }
 
     #[test]

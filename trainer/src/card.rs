@@ -101,7 +101,7 @@ fn fill(card: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     if let Some(leaky) = evaluation.random_split_accuracy {
         writeln!(
             card,
-            "\nHad near-duplicates been allowed on both sides, the test accuracy would have read \
+            "\nOver five random splits, near-duplicates on both sides, the mean test accuracy is \
              {leaky:.3}."
         )?;
     }

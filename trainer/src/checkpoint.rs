@@ -56,7 +56,17 @@ pub struct Checkpoint<P> {
     pub parts: BTreeMap<String, Bytes>,
 }
 
-/// Finds the newest whole checkpoint; the words are those of the damaged ones.
+/// A training's checkpoints, looked through.
+pub struct Opened<P> {
+    /// Where the next one is written.
+    pub checkpoints: Checkpoints,
+    /// The newest whole one.
+    pub found: Option<Checkpoint<P>>,
+    /// What is wrong with newer ones.
+    pub damaged: Vec<String>,
+}
+
+/// Finds the newest whole checkpoint.
 ///
 /// # Errors
 /// The store fails.
@@ -64,7 +74,7 @@ pub fn open<P: DeserializeOwned>(
     objects: Arc<dyn ObjectStore>,
     training: TrainingId,
     runtime: Handle,
-) -> Result<(Checkpoints, Option<Checkpoint<P>>, Vec<String>), TrainerError> {
+) -> Result<Opened<P>, TrainerError> {
     let mut checkpoints = Checkpoints {
         objects,
         training,
@@ -86,12 +96,22 @@ pub fn open<P: DeserializeOwned>(
     let mut damaged = Vec::new();
     for name in manifests.into_iter().rev() {
         match checkpoints.read(name) {
-            Ok(checkpoint) => return Ok((checkpoints, Some(checkpoint), damaged)),
+            Ok(checkpoint) => {
+                return Ok(Opened {
+                    checkpoints,
+                    found: Some(checkpoint),
+                    damaged,
+                });
+            }
             Err(TrainerError::Damaged { what, fault }) => damaged.push(format!("{what}: {fault}")),
             Err(error) => return Err(error),
         }
     }
-    Ok((checkpoints, None, damaged))
+    Ok(Opened {
+        checkpoints,
+        found: None,
+        damaged,
+    })
 }
 
 impl Checkpoints {
@@ -298,7 +318,8 @@ mod tests {
 
         fn open(&self) -> (Checkpoints, Option<Checkpoint<u32>>, Vec<String>) {
             let runtime = self.runtime.handle().clone();
-            open(self.objects.clone(), self.training, runtime).unwrap()
+            let opened = open(self.objects.clone(), self.training, runtime).unwrap();
+            (opened.checkpoints, opened.found, opened.damaged)
         }
 
         fn files(&self) -> Vec<std::path::PathBuf> {

@@ -26,8 +26,8 @@ pub struct Evaluation {
     pub validation: Option<SplitEvaluation>,
     /// On the photos that it had never met.
     pub test: Option<SplitEvaluation>,
-    /// Test accuracy had photos been dealt out one by one, near-duplicates on both sides:
-    /// the number that leaks.
+    /// Mean test accuracy over random splits, in which near-duplicates may stand on both
+    /// sides: the number that leaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random_split_accuracy: Option<f32>,
 }

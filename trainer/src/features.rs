@@ -56,7 +56,9 @@ pub fn compute(
                 let picture = photo::decode(&photos.jpeg(photo)?)?;
                 inputs.extend(photo::input(&picture, input)?);
             }
-            let found = model.run(&inputs).map_err(|fault| network(Box::new(fault)))?;
+            let found = model
+                .run(&inputs)
+                .map_err(|fault| network(Box::new(fault)))?;
             out.copy_from_slice(found.features);
             let done = num_done.fetch_add(photos_of_batch.len(), Ordering::Relaxed);
             reporter.done((done + photos_of_batch.len()) as u64);

@@ -30,6 +30,8 @@ const PROOF_PHOTOS: usize = 200;
 const CALIBRATION_PHOTOS: usize = 200;
 /// Above this many photos the split that leaks is not tried as well: it costs a second fit.
 const RANDOM_SPLIT_PHOTOS: usize = 20_000;
+/// How often it is tried: one small test set alone says little.
+const RANDOM_SPLITS: u64 = 5;
 
 /// What learning gave, whichever way.
 pub struct Trained {
@@ -203,6 +205,7 @@ impl Job<'_> {
         let (train, validation) = (train.examples(width), validation.examples(width));
         let fitted = head::fit(train, validation, num_classes, &self.spec, go_on)?;
         let logits = head::logits(&fitted.layers, &features, width);
+        self.reporter.stage("trying splits that leak", 0);
         let random_split_accuracy = self.random_split(&table, &all, fitted.regularisation)?;
         let how = format!(
             "A {} on the {width} pooled features of {} ({origin}); C = {}, {} iterations.",
@@ -234,31 +237,34 @@ impl Job<'_> {
         if num_test == 0 || all.len() > RANDOM_SPLIT_PHOTOS {
             return Ok(None);
         }
-        let shuffled = crate::loader::order(all, self.spec.seed, u64::MAX);
-        let (test, train) = shuffled.split_at(num_test);
-        let (train, test) = (table.pick(train), table.pick(test));
         let mut spec = self.spec.clone();
         spec.head.regularisation = vec![strength];
         let num_classes = table.photos.labels.len();
-        let examples = train.examples(table.width);
         let nothing = Examples {
             features: &[],
             num_features: table.width,
             classes: &[],
         };
-        let go_on = || self.reporter.go_on();
-        let fitted = head::fit(examples, nothing, num_classes, &spec, go_on)?;
-        let logits = head::logits(&fitted.layers, &test.features, table.width);
-        Ok(evaluate::accuracy(&logits, &test.classes, num_classes))
+        let mut sum = 0.0;
+        for shuffle in 0..RANDOM_SPLITS {
+            let shuffled = crate::loader::order(all, self.spec.seed, u64::MAX - shuffle);
+            let (test, train) = shuffled.split_at(num_test);
+            let (train, test) = (table.pick(train), table.pick(test));
+            let go_on = || self.reporter.go_on();
+            let examples = train.examples(table.width);
+            let fitted = head::fit(examples, nothing, num_classes, &spec, go_on)?;
+            let logits = head::logits(&fitted.layers, &test.features, table.width);
+            sum += evaluate::accuracy(&logits, &test.classes, num_classes).unwrap_or_default();
+        }
+        Ok(Some(sum / RANDOM_SPLITS as f32))
     }
 
     /// `mode: finetune` and `scratch`: the network itself learns, and can be interrupted.
     fn finetune(&self, photos: &Photos) -> Result<Trained, TrainerError> {
         let objects = self.settings.stores.objects.clone();
         let id = self.lease.training.id;
-        let (mut checkpoints, found, damaged) =
-            checkpoint::open(objects, id, self.runtime.clone())?;
-        for damage in damaged {
+        let mut opened = checkpoint::open(objects, id, self.runtime.clone())?;
+        for damage in opened.damaged {
             tracing::error!(training = %id, %damage, "a checkpoint is passed over");
             self.reporter.note(format!("passed over: {damage}"));
         }
@@ -278,7 +284,7 @@ impl Job<'_> {
             tracing::info!(training = %id, %origin, "weights");
             Ok(weights)
         };
-        let done = finetune::run(&run, &mut checkpoints, found, initial)?;
+        let done = finetune::run(&run, &mut opened.checkpoints, opened.found, initial)?;
         let begun_from = match self.spec.weights.as_str() {
             _ if self.spec.mode == TrainingMode::Scratch => "random weights".to_owned(),
             "none" => "random weights".to_owned(),
@@ -532,7 +538,7 @@ impl Job<'_> {
             self.lease.training.id,
             self.runtime.clone(),
         );
-        if let Err(error) = opened.and_then(|(checkpoints, _, _)| checkpoints.clear()) {
+        if let Err(error) = opened.and_then(|opened| opened.checkpoints.clear()) {
             tracing::warn!(training = %self.lease.training.id, %error, "checkpoints are left over");
         }
         self.reporter.stage("done", 0);

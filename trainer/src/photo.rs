@@ -59,9 +59,13 @@ pub fn decode(jpeg: &[u8]) -> Result<Picture, TrainerError> {
 /// # Errors
 /// The picture is empty.
 pub fn input(picture: &Picture, spec: &InputSpec) -> Result<Vec<f32>, TrainerError> {
-    spec.preprocess(&picture.rgb, picture.width as usize, picture.height as usize)
-        .map_err(|fault| TrainerError::Damaged {
-            what: "a photo of the table".into(),
-            fault: fault.to_string(),
-        })
+    spec.preprocess(
+        &picture.rgb,
+        picture.width as usize,
+        picture.height as usize,
+    )
+    .map_err(|fault| TrainerError::Damaged {
+        what: "a photo of the table".into(),
+        fault: fault.to_string(),
+    })
 }

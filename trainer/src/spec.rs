@@ -286,7 +286,7 @@ fn check(spec: &TrainingSpec) -> Result<(), InvalidSpec> {
         Err(InvalidSpec::new(field, fault))
     };
     whole("input_size", spec.input_size, 96, 256)?;
-    if spec.input_size % 32 != 0 {
+    if !spec.input_size.is_multiple_of(32) {
         let fault = format!("{} is no multiple of 32", spec.input_size);
         return Err(InvalidSpec::new("input_size", fault));
     }

@@ -138,19 +138,23 @@ impl Executor {
             .chunks(share * length)
             .zip(self.features.chunks_mut(share * num_features))
             .zip(self.logits.chunks_mut(share * num_outputs))
-            .zip(&mut self.arenas);
-        let work = |(((photos, features), logits), arena): (
-            ((&[f32], &mut [f32]), &mut [f32]),
-            &mut Arena,
-        )| {
-            let rows = photos
+            .zip(&mut self.arenas)
+            .map(|(((photos, features), logits), arena)| Share {
+                photos,
+                features,
+                logits,
+                arena,
+            });
+        let work = |share: Share<'_>| {
+            let rows = share
+                .photos
                 .chunks_exact(length)
-                .zip(features.chunks_exact_mut(num_features))
-                .zip(logits.chunks_exact_mut(num_outputs));
+                .zip(share.features.chunks_exact_mut(num_features))
+                .zip(share.logits.chunks_exact_mut(num_outputs));
             for ((photo, features), logits) in rows {
-                plan.run(&mut arena.slots, photo);
-                plan.features.copy_vector(&arena.slots, features);
-                plan.output.copy_vector(&arena.slots, logits);
+                plan.run(&mut share.arena.slots, photo);
+                plan.features.copy_vector(&share.arena.slots, features);
+                plan.output.copy_vector(&share.arena.slots, logits);
             }
         };
         // The caller's thread takes the first share.
@@ -166,6 +170,14 @@ impl Executor {
             logits: &self.logits,
         })
     }
+}
+
+/// One thread's part of a batch.
+struct Share<'a> {
+    photos: &'a [f32],
+    features: &'a mut [f32],
+    logits: &'a mut [f32],
+    arena: &'a mut Arena,
 }
 
 #[cfg(test)]
