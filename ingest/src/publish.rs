@@ -2,6 +2,7 @@
 //! confirmed this very message with `acks=all`. A full queue refuses at once, and a
 //! producer that has broken for good is replaced by a new one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) enum PublishError {
 pub(crate) struct Publisher {
     config: ClientConfig,
     producer: RwLock<Producer>,
+    /// The broker fails on what the producer sends: it may have forgotten the producer.
+    is_doubtful: AtomicBool,
 }
 
 type Producer = FutureProducer<Log>;
@@ -53,7 +56,11 @@ impl Publisher {
             config.set(*name, *value);
         }
         let producer = RwLock::new(Producer::from_config_and_context(&config, Log)?);
-        Ok(Self { config, producer })
+        Ok(Self {
+            config,
+            producer,
+            is_doubtful: AtomicBool::new(false),
+        })
     }
 
     /// Publishes an event and waits for the delivery report of this message.
@@ -75,7 +82,13 @@ impl Publisher {
         };
         match tokio::time::timeout(REPORT_DEADLINE, report).await {
             Ok(Ok(Ok(_delivery))) => Ok(()),
-            Ok(Ok(Err((error, _message)))) => Err(PublishError::Unconfirmed(error)),
+            Ok(Ok(Err((error, _message)))) => {
+                let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::Unknown);
+                if error == unknown {
+                    self.is_doubtful.store(true, Ordering::Relaxed);
+                }
+                Err(PublishError::Unconfirmed(error))
+            }
             Ok(Err(_)) => Err(PublishError::Unconfirmed(KafkaError::Canceled)),
             Err(_) => Err(PublishError::Deadline),
         }
@@ -101,7 +114,8 @@ impl Publisher {
     /// producer that lost its place in a partition refuses everything from then on.
     fn healthy(&self) -> Result<Producer, KafkaError> {
         let current = self.producer.read().unwrap_or_else(PoisonError::into_inner);
-        if current.client().fatal_error().is_none() {
+        let is_doubtful = || self.is_doubtful.load(Ordering::Relaxed);
+        if current.client().fatal_error().is_none() && !is_doubtful() {
             return Ok(current.clone());
         }
         drop(current);
@@ -109,8 +123,12 @@ impl Publisher {
             .producer
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some((code, reason)) = current.client().fatal_error() {
-            warn!(%code, reason, "the Kafka producer failed for good; a new one takes over");
+        let fatal = current.client().fatal_error();
+        if fatal.is_some() || self.is_doubtful.swap(false, Ordering::Relaxed) {
+            warn!(
+                ?fatal,
+                "the Kafka producer failed for good; a new one takes over"
+            );
             let fresh = Producer::from_config_and_context(&self.config, Log)?;
             let broken = std::mem::replace(&mut *current, fresh);
             // Its end waits for its own thread.
