@@ -166,7 +166,7 @@ async fn text_and_documents_are_415_after_their_first_kilobyte() {
     let world = World::new().await;
     let mut pdf = b"%PDF-1.7\n".to_vec();
     pdf.resize(64 << 10, b' ');
-    for (content, word) in [(vec![b'a'; 64 << 10], "no picture"), (pdf, "PDF")] {
+    for (content, word) in [(vec![b'a'; 64 << 10], "any picture"), (pdf, "PDF")] {
         let (body, taken) = endless(content.into());
         let request = world
             .upload()
