@@ -114,6 +114,11 @@ async fn work(
             give_back(settings, lease).await;
             return Next::Retry;
         }
+        // What cannot be trained is told to whoever asked; it is no failure of ours.
+        Err(error @ TrainerError::Refused { .. }) => {
+            tracing::info!(training = %id, %error, "a training cannot be done");
+            TrainingEnd::Fault(error.fault())
+        }
         Err(error) => {
             tracing::error!(training = %id, %error, "a training failed");
             TrainingEnd::Fault(error.fault())
