@@ -160,6 +160,9 @@ impl Catalog {
     }
 
     /// Whether the key that a long-lived request came with is still in use.
+    ///
+    /// # Errors
+    /// The database fails.
     pub async fn is_key_in_use(&self, key_id: &str) -> Result<bool, CatalogError> {
         let found = sqlx::query_scalar::<_, i64>(
             "SELECT COUNT(*) FROM keys WHERE id = $1 AND revoked_at_us IS NULL",

@@ -315,8 +315,8 @@ impl Catalog {
         .await
     }
 
-    /// Fixes the version of the table, so that every attempt reads the same photos.
-    /// Returns the spec that holds from now on.
+    /// Puts a spec in place that names the table's version, so that every attempt reads
+    /// the same photos.
     ///
     /// # Errors
     /// The database fails.

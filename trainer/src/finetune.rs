@@ -9,18 +9,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use graph::{Architecture, Weights};
-use model::{Batch, Device, Network, Settings, Trainable, Trainer, TrainerState};
-use schemas::training::{Optimizer, Phase, Precision, Schedule, Trained, TrainingSpec};
+use model::{Batch, Network, Settings, Trainer, TrainerState};
+use schemas::training::TrainingSpec;
 use schemas::{InputSpec, Split};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::error::TrainerError;
 use crate::evaluate;
-use crate::head::{class_weights, softmax};
+use crate::head::softmax;
 use crate::loader::{Recipe, each_batch, order};
 use crate::reporter::Reporter;
 use crate::table::Photos;
+
+mod settings;
 
 /// Photos that are judged at a time.
 const JUDGED_BATCH: usize = 32;
@@ -101,7 +103,7 @@ pub fn run(
     found: Option<Checkpoint<Position>>,
     initial: impl FnOnce() -> Result<Option<Weights>, TrainerError>,
 ) -> Result<Finetuned, TrainerError> {
-    let device = open_device(run)?;
+    let device = settings::open_device(run)?;
     let num_classes = run.photos.labels.len();
     let (position, state, best) = match found {
         Some(mut checkpoint) => {
@@ -168,7 +170,7 @@ impl Learning<'_> {
         let phases = &self.run.spec.phases;
         let total: u32 = phases.iter().map(|phase| phase.epochs).sum();
         while let Some(phase) = phases.get(self.position.phase) {
-            let settings = self.settings(phase);
+            let settings = self.settings();
             let mut trainer = Trainer::new(network, settings).map_err(of_model)?;
             if let Some(state) = state.take() {
                 trainer.load_state(&state).map_err(of_model)?;
@@ -262,11 +264,7 @@ impl Learning<'_> {
         let run = self.run;
         let averaged = trainer.averaged();
         let network = averaged.as_ref().unwrap_or(trainer.network());
-        let classes: Vec<u32> = self
-            .validation
-            .iter()
-            .map(|at| run.photos.all()[*at].class)
-            .collect();
+        let classes = self.classes(&self.validation);
         let num_classes = run.photos.labels.len();
         let mut loss = None;
         let mut accuracy = None;
@@ -311,6 +309,17 @@ impl Learning<'_> {
         self.written_at.elapsed() >= every
     }
 
+    fn settings(&self) -> Settings {
+        let classes = self.classes(&self.train);
+        let num_classes = self.run.photos.labels.len();
+        settings::settings(self.run.spec, self.position.phase, &classes, num_classes)
+    }
+
+    fn classes(&self, places: &[usize]) -> Vec<u32> {
+        let photos = self.run.photos.all();
+        places.iter().map(|at| photos[*at].class).collect()
+    }
+
     fn save(&mut self, trainer: &Trainer) -> Result<(), TrainerError> {
         let state = trainer.save_state().map_err(of_model)?;
         let mut parts = BTreeMap::from([
@@ -326,68 +335,6 @@ impl Learning<'_> {
         self.checkpoints.write(&self.position, &parts)?;
         self.written_at = Instant::now();
         Ok(())
-    }
-
-    fn settings(&self, phase: &Phase) -> Settings {
-        let spec = self.run.spec;
-        let steps = |epochs: f32| {
-            let per_epoch = self.train.len().div_ceil(spec.batch_size as usize);
-            (epochs * per_epoch as f32).round() as u64
-        };
-        let classes: Vec<u32> = self
-            .train
-            .iter()
-            .map(|at| self.run.photos.all()[*at].class)
-            .collect();
-        let num_classes = self.run.photos.labels.len();
-        let weights = class_weights(&classes, num_classes, spec.class_weights);
-        Settings {
-            trainable: match phase.train {
-                Trained::Head => Trainable::Head,
-                Trained::LastBlocks(blocks) => Trainable::LastBlocks(blocks as usize),
-                Trained::All => Trainable::All,
-            },
-            optimizer: match phase.optimizer {
-                Optimizer::Sgd { momentum } => model::Optimizer::Sgd {
-                    momentum: f64::from(momentum),
-                    nesterov: false,
-                },
-                Optimizer::Adamw {} => model::Optimizer::AdamW {
-                    beta1: 0.9,
-                    beta2: 0.999,
-                    epsilon: 1e-8,
-                },
-                Optimizer::Rmsprop {} => model::Optimizer::RmsProp {
-                    alpha: 0.99,
-                    momentum: 0.0,
-                    epsilon: 1e-8,
-                },
-            },
-            schedule: match phase.schedule {
-                Schedule::Constant {} => model::Schedule::Constant,
-                Schedule::Step { every, gamma } => model::Schedule::Step {
-                    every_steps: steps(every as f32).max(1),
-                    gamma: f64::from(gamma),
-                },
-                Schedule::Cosine { warmup_epochs } => {
-                    let total_steps = steps(phase.epochs as f32).max(1);
-                    model::Schedule::Cosine {
-                        warmup_steps: steps(warmup_epochs).min(total_steps - 1),
-                        total_steps,
-                    }
-                }
-            },
-            head_rate: f64::from(phase.learning_rate),
-            backbone_rate: f64::from(phase.learning_rate * phase.backbone_rate),
-            weight_decay: f64::from(phase.weight_decay),
-            clip_norm: (spec.clip_norm > 0.0).then_some(f64::from(spec.clip_norm)),
-            label_smoothing: f64::from(spec.label_smoothing),
-            class_weights: Some(weights),
-            dropout: 0.0,
-            ema_decay: (spec.ema > 0.0).then_some(f64::from(spec.ema)),
-            accumulate: spec.accumulate as usize,
-            seed: spec.seed ^ self.position.phase as u64,
-        }
     }
 }
 
@@ -417,32 +364,6 @@ fn judge(
         Ok(true)
     })?;
     Ok(logits)
-}
-
-fn open_device(run: &Run<'_>) -> Result<Device, TrainerError> {
-    use schemas::training::Device as Asked;
-    let precision = match run.spec.precision {
-        Precision::F32 => model::Precision::F32,
-        Precision::Bf16 => model::Precision::Bf16,
-    };
-    let open = |name: &str| {
-        Device::open(name, precision).map_err(|fault| {
-            TrainerError::refused("no_device", fault.to_string())
-                .hint("leave device out to train on what there is")
-        })
-    };
-    match run.spec.device {
-        Asked::Cpu => open("cpu"),
-        Asked::Cuda => open("cuda"),
-        Asked::Auto if cfg!(feature = "cuda") => match Device::open("cuda", precision) {
-            Ok(device) => Ok(device),
-            Err(fault) => {
-                run.reporter.note(format!("training on the CPU: {fault}"));
-                Ok(Device::cpu())
-            }
-        },
-        Asked::Auto => Ok(Device::cpu()),
-    }
 }
 
 fn read_state(parts: &mut BTreeMap<String, Bytes>) -> Result<TrainerState, TrainerError> {

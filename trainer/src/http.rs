@@ -5,8 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use catalog::Catalog;
+use catalog::http::{ApiError, require_dataset};
+use catalog::{Catalog, Principal};
 use object_store::ObjectStore;
+use schemas::DatasetId;
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::predict::{PhotoPreparer, Predictor};
@@ -78,4 +81,26 @@ pub fn router(settings: ApiSettings, shutdown: CancellationToken) -> Router {
         .merge(specs)
         .merge(photos)
         .with_state(api)
+}
+
+/// Which trainings or models to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    dataset: Option<String>,
+}
+
+impl ListQuery {
+    /// The dataset that it names, if it names one.
+    async fn dataset(
+        &self,
+        api: &Api,
+        principal: &Principal,
+    ) -> Result<Option<DatasetId>, ApiError> {
+        let Some(name) = &self.dataset else {
+            return Ok(None);
+        };
+        let dataset = require_dataset(&api.catalog, principal, name).await?;
+        Ok(Some(dataset.id))
+    }
 }

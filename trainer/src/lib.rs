@@ -10,7 +10,7 @@
 mod error;
 pub use error::TrainerError;
 
-pub mod spec;
+mod spec;
 
 pub mod http;
 
@@ -31,7 +31,7 @@ pub use backbone::WeightsSource;
 
 mod features;
 
-pub mod head;
+mod head;
 
 mod augment;
 

@@ -6,22 +6,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use catalog::Principal;
-use catalog::http::{ApiError, ApiPath, ApiQuery, authorize, authorize_any, require_dataset};
+use catalog::http::{ApiError, ApiPath, ApiQuery, authorize, authorize_any};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use schemas::http::{Problem, Scope};
 use schemas::training::{Model, ModelList};
 use schemas::{ModelId, ObjectKey};
-use serde::Deserialize;
 
-use super::Api;
-
-/// Which models to list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    dataset: Option<String>,
-}
+use super::{Api, ListQuery};
 
 /// Lists the newest models, up to 200.
 #[utoipa::path(
@@ -35,10 +27,7 @@ pub(super) async fn list(
     ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<ModelList>, ApiError> {
     let principal = authorize(&api.catalog, &headers, Scope::Read).await?;
-    let dataset = match &query.dataset {
-        Some(name) => Some(require_dataset(&api.catalog, &principal, name).await?.id),
-        None => None,
-    };
+    let dataset = query.dataset(&api, &principal).await?;
     let models = api
         .catalog
         .list_models(&principal, dataset.as_ref())

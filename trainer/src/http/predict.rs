@@ -57,7 +57,7 @@ pub(super) async fn predict(
         return Err(ApiError::bad_request("invalid_query", detail));
     }
     // A place before the body: what waits is bounded in number, and so in bytes.
-    let turn = api.predictor.turn().map_err(|error| refuse(&api, error))?;
+    let turn = api.predictor.turn().map_err(refuse)?;
     let body = Bytes::from_request(request, &())
         .await
         .map_err(|fault| match fault.status() {
@@ -65,7 +65,7 @@ pub(super) async fn predict(
             _ => ApiError::bad_request("unreadable_body", "the body broke off"),
         })?;
     let answer = api.predictor.predict(turn, &model, body, top).await;
-    answer.map(Json).map_err(|error| refuse(&api, error))
+    answer.map(Json).map_err(refuse)
 }
 
 fn refuse_size(api: &Api) -> ApiError {
@@ -75,7 +75,7 @@ fn refuse_size(api: &Api) -> ApiError {
         .hint("make it smaller: the model looks at a few hundred pixels only")
 }
 
-fn refuse(_: &Api, error: PredictError) -> ApiError {
+fn refuse(error: PredictError) -> ApiError {
     match error {
         PredictError::NoPhoto { reason, detail } => {
             ApiError::unprocessable("unusable_photo", format!("{reason}: {detail}"))

@@ -10,10 +10,9 @@ use catalog::http::{
 use schemas::http::{Problem, Scope};
 use schemas::training::{Training, TrainingList, TrainingSpec};
 use schemas::{ModelId, TrainingId};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Api;
+use super::{Api, ListQuery};
 use crate::spec;
 
 /// Starts a training: `{"preset": "fast"}`, with any field of the spec overridden.
@@ -88,13 +87,6 @@ async fn check_parent(
     Ok(())
 }
 
-/// Which trainings to list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    dataset: Option<String>,
-}
-
 /// Lists the newest trainings, up to 200.
 #[utoipa::path(
     get, path = "/v1/trainings", tag = "trainings",
@@ -107,10 +99,7 @@ pub(super) async fn list(
     ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<TrainingList>, ApiError> {
     let principal = authorize_any(&api.catalog, &headers, &[Scope::Read, Scope::Train]).await?;
-    let dataset = match &query.dataset {
-        Some(name) => Some(require_dataset(&api.catalog, &principal, name).await?.id),
-        None => None,
-    };
+    let dataset = query.dataset(&api, &principal).await?;
     let trainings = api
         .catalog
         .list_trainings(&principal, dataset.as_ref())
