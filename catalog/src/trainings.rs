@@ -30,6 +30,8 @@ const MAX_LISTED: i64 = 200;
 pub const MAX_ATTEMPTS: u32 = 1_000;
 
 const COLUMNS: &str = "id, dataset_id, spec, state, progress, error, model_id, attempts, \
+    CASE WHEN state = 'queued' THEN (SELECT COUNT(*) FROM trainings AS earlier \
+    WHERE earlier.state = 'queued' AND earlier.id < trainings.id) END AS queued_before, \
                        created_at_us, started_at_us, finished_at_us";
 
 /// The right to work on a training.
@@ -88,6 +90,7 @@ impl Catalog {
             error: None,
             model_id: None,
             attempts: 0,
+            queued_before: None,
             created_at: time(now_us),
             started_at: None,
             finished_at: None,
@@ -466,6 +469,10 @@ fn read_training(row: &AnyRow) -> Result<Training, CatalogError> {
             .map(|text| text.parse().map_err(|fault| damaged(&fault)))
             .transpose()?,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        queued_before: row
+            .try_get::<Option<i64>, _>("queued_before")
+            .doing(doing)?
+            .map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
         created_at: time(row.try_get("created_at_us").doing(doing)?),
         started_at: maybe_time("started_at_us")?,
         finished_at: maybe_time("finished_at_us")?,

@@ -86,6 +86,21 @@ uuid_id! {
     ModelId, "model id"
 }
 
+impl ModelId {
+    /// The id that an attempt of a training gives its model: always the same, so that what
+    /// an attempt left behind can be found by the next. It sorts by the training's time.
+    pub fn of_attempt(training: TrainingId, attempt: u32) -> Self {
+        let named = [training.as_bytes().as_slice(), &attempt.to_be_bytes()].concat();
+        let hash = Sha256::of(&named);
+        let mut random = [0; 10];
+        random.copy_from_slice(&hash.as_bytes()[..10]);
+        let ms = training.as_bytes()[..6]
+            .iter()
+            .fold(0, |ms, &byte| ms << 8 | u64::from(byte));
+        Self(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid())
+    }
+}
+
 /// One dataset: its name at birth and six random characters, as in `cats-k3v9q2`.
 ///
 /// Readable, because people meet it in folders and in SQL; unique, so a deleted

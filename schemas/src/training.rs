@@ -263,6 +263,12 @@ pub struct TrainingProgress {
     /// Of how many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
+    /// Photos that are learnt from in a second, over this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_per_s: Option<f32>,
+    /// Seconds until the stage is done, or all epochs, as fast as it goes now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<f32>,
     /// The latest training loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f32>,
@@ -300,6 +306,9 @@ pub struct Training {
     pub state: TrainingState,
     /// Everything it was told.
     pub spec: TrainingSpec,
+    /// How many trainings come before it, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_before: Option<u32>,
     /// How far it is.
     pub progress: TrainingProgress,
     /// Why it failed.

@@ -160,17 +160,6 @@ impl Checkpoints {
         self.remove_old()
     }
 
-    /// Removes every checkpoint: the training is over.
-    ///
-    /// # Errors
-    /// The store fails; what is left is only in the way.
-    pub fn clear(&self) -> Result<(), TrainerError> {
-        let mut names = self.names()?;
-        // Manifests first: a part is never missed by one.
-        names.sort_by_key(|name| !name.ends_with(".json"));
-        names.iter().try_for_each(|name| self.delete(name))
-    }
-
     fn read<P: DeserializeOwned>(&self, name: &str) -> Result<Checkpoint<P>, TrainerError> {
         let damaged = |what: &str, fault: String| TrainerError::Damaged {
             what: format!("checkpoint {what} of training {}", self.training),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use graph::{Architecture, Weights};
-use model::{Batch, Network, Settings, Trainer, TrainerState};
+use model::{Batch, Network, Settings, StepReport, Trainer, TrainerState};
 use schemas::training::TrainingSpec;
 use schemas::{InputSpec, Split};
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,8 @@ pub fn run(
         position,
         best,
         written_at: Instant::now(),
+        begun_at: Instant::now(),
+        num_learnt: 0,
         train: run.photos.of_split(Split::Train),
         validation: run.photos.of_split(Split::Validation),
     };
@@ -157,6 +159,9 @@ struct Learning<'a> {
     /// The best weights so far, as a file.
     best: Option<Bytes>,
     written_at: Instant,
+    /// When this attempt began to learn, and from how many photos it has since.
+    begun_at: Instant,
+    num_learnt: u64,
     train: Vec<usize>,
     validation: Vec<usize>,
 }
@@ -242,7 +247,7 @@ impl Learning<'_> {
             self.save(trainer)?;
             return Err(TrainerError::Stopped);
         }
-        let report = trainer.step(batch).map_err(of_model)?;
+        let report = self.learn(trainer, batch)?;
         let position = &mut self.position;
         position.batch += 1;
         let loss = f64::from_bits(position.loss_bits) + report.loss * report.count as f64;
@@ -250,14 +255,47 @@ impl Learning<'_> {
         position.num_correct += report.correct as u64;
         position.num_seen += report.count as u64;
         let done = position.batch as u64;
+        self.num_learnt += report.count as u64;
+        let images_per_s = self.num_learnt as f32 / self.begun_at.elapsed().as_secs_f32();
+        let photos_left = self.photos_left();
         self.run.reporter.update(|progress| {
             progress.done = Some(done);
             progress.loss = Some(report.loss as f32);
+            progress.images_per_s = Some(images_per_s);
+            progress.seconds_left = Some(photos_left as f32 / images_per_s);
         });
         if self.is_due() {
             self.save(trainer)?;
         }
         Ok(())
+    }
+
+    /// One step; a device that has too little memory for the batch gets it in twice as many
+    /// parts, whose gradients are summed up, from then on.
+    fn learn(&self, trainer: &mut Trainer, batch: &Batch) -> Result<StepReport, TrainerError> {
+        loop {
+            let parts = trainer.settings().accumulate;
+            match trainer.step(batch) {
+                Err(fault) if fault.is_out_of_memory() && parts < batch.labels.len() => {
+                    let parts = parts * 2;
+                    self.run.reporter.note(format!(
+                        "the device has too little memory for a batch of {}: it is computed in \
+                         {parts} parts",
+                        batch.labels.len()
+                    ));
+                    trainer.set_accumulate(parts).map_err(of_model)?;
+                }
+                done => return done.map_err(of_model),
+            }
+        }
+    }
+
+    /// Photos of this epoch and of those to come.
+    fn photos_left(&self) -> u64 {
+        let epochs: u32 = self.run.spec.phases.iter().map(|phase| phase.epochs).sum();
+        let all = u64::from(epochs) * self.train.len() as u64;
+        let done = u64::from(self.epochs_done()) * self.train.len() as u64;
+        all.saturating_sub(done + self.position.num_seen)
     }
 
     fn end_of_epoch(&mut self, trainer: &Trainer) -> Result<(), TrainerError> {

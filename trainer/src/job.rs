@@ -2,6 +2,7 @@
 //! catalog. [`run`], read from top to bottom, is what a training does; fitting a head and
 //! publishing have files of their own.
 
+use bytes::Bytes;
 use catalog::{Standing, TrainingLease};
 use graph::{Architecture, Weights};
 use object_store::ObjectStoreExt as _;
@@ -120,14 +121,18 @@ impl Job<'_> {
         Ok(photos)
     }
 
-    /// The weights that the spec begins from; none are random ones.
-    fn initial_weights(&self) -> Result<(Option<Weights>, String), TrainerError> {
+    /// The weights that the spec begins from, with a head for these labels where it has one;
+    /// none are random ones.
+    fn initial_weights(
+        &self,
+        labels: &[String],
+    ) -> Result<(Option<Weights>, String), TrainerError> {
         self.reporter.stage("loading weights", 0);
         if self.spec.mode == TrainingMode::Scratch || self.spec.weights == "none" {
             return Ok((None, "random weights".into()));
         }
         if let Ok(parent) = self.spec.weights.parse::<ModelId>() {
-            let weights = self.model_weights(parent)?;
+            let weights = self.model_weights(parent, labels)?;
             return Ok((Some(weights), format!("the weights of model {parent}")));
         }
         let pretrained = self.settings.weights.pretrained(self.architecture);
@@ -140,28 +145,45 @@ impl Job<'_> {
         Ok((Some(pretrained.weights), origin))
     }
 
-    fn model_weights(&self, model: ModelId) -> Result<Weights, TrainerError> {
+    fn model_weights(&self, model: ModelId, labels: &[String]) -> Result<Weights, TrainerError> {
+        let (of, bytes) = self.model_file(model, WEIGHTS_FILE)?;
+        let weights = Weights::from_bytes(&bytes).map_err(|fault| TrainerError::Damaged {
+            what: of,
+            fault: fault.to_string(),
+        })?;
+        let (of, bytes) = self.model_file(model, export::LABELS_FILE)?;
+        let known = std::str::from_utf8(&bytes).map_err(|fault| TrainerError::Damaged {
+            what: of,
+            fault: fault.to_string(),
+        })?;
+        let known: Vec<String> = known.lines().map(str::to_owned).collect();
+        Ok(network::with_labels(
+            self.architecture,
+            &weights,
+            &known,
+            labels,
+        ))
+    }
+
+    /// A file of another model, with the key that it lies under.
+    fn model_file(&self, model: ModelId, name: &str) -> Result<(String, Bytes), TrainerError> {
         let key = ObjectKey::ModelFile {
             model,
-            name: WEIGHTS_FILE.into(),
+            name: name.into(),
         };
         let path = Path::from(key.to_string());
         let read = self.runtime.block_on(async {
             let object = self.settings.stores.objects.get(&path).await?;
             object.bytes().await
         });
-        let bytes = match read {
-            Ok(bytes) => bytes,
+        match read {
+            Ok(bytes) => Ok((key.to_string(), bytes)),
             Err(object_store::Error::NotFound { .. }) => {
                 let detail = format!("the model {model} to continue from is gone");
-                return Err(TrainerError::refused("unknown_model", detail));
+                Err(TrainerError::refused("unknown_model", detail))
             }
-            Err(error) => return Err(TrainerError::store(format!("reading {key}"))(error)),
-        };
-        Weights::from_bytes(&bytes).map_err(|fault| TrainerError::Damaged {
-            what: key.to_string(),
-            fault: fault.to_string(),
-        })
+            Err(error) => Err(TrainerError::store(format!("reading {key}"))(error)),
+        }
     }
 
     /// `mode: finetune` and `scratch`: the network itself learns, and can be interrupted.
@@ -181,7 +203,7 @@ impl Job<'_> {
             reporter: self.reporter,
         };
         let initial = || {
-            let (weights, origin) = self.initial_weights()?;
+            let (weights, origin) = self.initial_weights(&photos.labels)?;
             if weights.is_none() {
                 self.reporter
                     .note("training from scratch: no pretrained weights are used");

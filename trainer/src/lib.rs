@@ -39,6 +39,8 @@ mod loader;
 
 mod checkpoint;
 
+mod leftovers;
+
 mod finetune;
 
 mod evaluate;

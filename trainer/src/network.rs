@@ -84,6 +84,46 @@ pub fn with_head(backbone: &Weights, layers: &[Linear]) -> Weights {
     weights
 }
 
+/// Weights that learning can go on from with other classes: what the head knows of a label
+/// stays, whatever its place; a label that is new begins at nothing. A head of several
+/// layers is left out.
+pub fn with_labels(
+    architecture: Architecture,
+    weights: &Weights,
+    known: &[String],
+    labels: &[String],
+) -> Weights {
+    let mut going_on = weights.clone();
+    going_on.tensors.retain(|name, _| !is_head(name));
+    let Ok(layers) = head(weights) else {
+        return going_on;
+    };
+    let [layer] = layers.as_slice() else {
+        return going_on;
+    };
+    let width = layer.in_features;
+    let mut matrix = vec![0.0; labels.len() * width];
+    let mut bias = vec![0.0; labels.len()];
+    for (place, label) in labels.iter().enumerate() {
+        let Some(old) = known.iter().position(|known| known == label) else {
+            continue;
+        };
+        if let (Some(row), Some(&value)) = (
+            layer.weights.get(old * width..(old + 1) * width),
+            layer.bias.get(old),
+        ) {
+            matrix[place * width..(place + 1) * width].copy_from_slice(row);
+            bias[place] = value;
+        }
+    }
+    let name = architecture.head_name();
+    let matrix = Tensor::new(vec![labels.len(), width], matrix);
+    let bias = Tensor::new(vec![labels.len()], bias);
+    going_on.tensors.insert(format!("{name}.weight"), matrix);
+    going_on.tensors.insert(format!("{name}.bias"), bias);
+    going_on
+}
+
 /// The head's layers: a ReLU follows each but the last.
 ///
 /// # Errors
@@ -130,6 +170,30 @@ mod tests {
             in_features: inputs,
             activation,
         }
+    }
+
+    #[test]
+    fn learning_goes_on_with_what_is_known_of_each_label_wherever_it_stands() {
+        let texts = |labels: &[&str]| labels.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
+        let architecture: Architecture = "resnet18".parse().unwrap();
+        let mut known = layer(2, 3, Activation::Identity);
+        known.bias = vec![1.0, 2.0];
+        let parent = with_head(&Weights::default(), &[known]);
+        let (old, new) = (texts(&["cat", "dog"]), texts(&["ant", "cat", "dog"]));
+        let going_on = with_labels(architecture, &parent, &old, &new);
+        let head = torchvision_head(architecture, &going_on).unwrap();
+        assert_eq!(head.bias, [0.0, 1.0, 2.0]);
+        assert_eq!(head.weights, [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        let deep = [
+            layer(4, 8, Activation::Relu),
+            layer(2, 4, Activation::Identity),
+        ];
+        let deep = with_head(&Weights::default(), &deep);
+        assert!(
+            with_labels(architecture, &deep, &old, &new)
+                .tensors
+                .is_empty()
+        );
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl Reporter {
         *begun_at = Instant::now();
         progress.done = (total > 0).then_some(0);
         progress.total = (total > 0).then_some(total);
+        progress.seconds_left = None;
     }
 
     /// So many of the stage's things are done.
@@ -73,7 +74,16 @@ impl Reporter {
 
     /// What is told now.
     pub fn progress(&self) -> TrainingProgress {
-        self.lock().clone()
+        let mut progress = self.lock().clone();
+        // Epochs know better themselves how much is left.
+        if let (None, Some(done @ 1..), Some(total)) =
+            (progress.seconds_left, progress.done, progress.total)
+        {
+            let begun_at = self.begun_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = total.saturating_sub(done) as f32 / done as f32;
+            progress.seconds_left = Some(begun_at.elapsed().as_secs_f32() * left);
+        }
+        progress
     }
 
     /// Whether to go on.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backbone::WeightsSource;
 use crate::error::TrainerError;
 use crate::job;
+use crate::leftovers;
 use crate::metrics as names;
 use crate::reporter::{Reporter, Stop};
 use crate::table::Stores;
@@ -131,6 +132,14 @@ async fn work(
     };
     metrics::counter!(names::TRAININGS, "end" => name).increment(1);
     tracing::info!(training = %id, end = name, "training ended");
+    let model = match &end {
+        TrainingEnd::Model(model) => Some(*model),
+        TrainingEnd::Fault(_) | TrainingEnd::Cancelled => None,
+    };
+    let objects = settings.stores.objects.as_ref();
+    if let Err(error) = leftovers::clear(objects, &lease.training, model).await {
+        tracing::warn!(training = %id, %error, "files of a training are left over");
+    }
     let progress = reporter.progress();
     if let Err(error) = settings.catalog.end_training(lease, &progress, &end).await {
         // The lease runs out, another attempt finds the model, or the same fault.

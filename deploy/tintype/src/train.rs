@@ -286,6 +286,9 @@ pub async fn watch(global: &Global, client: &Client, id: TrainingId) -> anyhow::
 fn line(training: &Training) -> String {
     let progress = &training.progress;
     let mut line = progress.stage.clone();
+    if let Some(before @ 1..) = training.queued_before {
+        line += &format!(", {before} before it");
+    }
     if let (Some(epoch), Some(epochs)) = (progress.epoch, progress.epochs) {
         line += &format!(", epoch {} of {epochs}", epoch + 1);
     }
@@ -297,6 +300,13 @@ fn line(training: &Training) -> String {
     }
     if let Some(accuracy) = progress.validation_accuracy {
         line += &format!(", validation accuracy {accuracy:.3}");
+    }
+    if let Some(images_per_s) = progress.images_per_s {
+        line += &format!(", {images_per_s:.0} photos/s");
+    }
+    if let Some(left) = progress.seconds_left {
+        let left = indicatif::HumanDuration(Duration::from_secs_f32(left.clamp(0.0, 1e7)));
+        line += &format!(", {left:#} left");
     }
     line
 }

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::files::ReadModel;
 use crate::{
-    Calibration, Certificate, ExportError, Interpreter, ModelFile, ModelInfo, Sample, SourceError,
-    parity,
+    Calibration, Certificate, ExportError, Interpreter, LABELS_FILE, ModelFile, ModelInfo, Sample,
+    SourceError, parity,
 };
 
 /// What an export is made of.
@@ -26,7 +26,7 @@ pub struct Export<'a> {
     pub calibration: &'a mut dyn Iterator<Item = Result<Vec<f32>, SourceError>>,
     /// Photos to prove the files with, at least 200 where there are so many.
     pub proof: &'a mut dyn Iterator<Item = Result<Sample, SourceError>>,
-    /// Photos that are compared at a time.
+    /// Photos that are run at a time.
     pub num_threads: usize,
 }
 
@@ -118,7 +118,7 @@ pub struct FileEntry {
 /// size. A file that is not close enough is no error: see [`Bundle::refused`].
 pub fn export(job: Export<'_>) -> Result<Bundle, ExportError> {
     let Export { graph, info, .. } = job;
-    let calibration = Calibration::measure(graph, job.calibration)?;
+    let calibration = Calibration::measure(graph, job.calibration, job.num_threads)?;
     let mut models: Vec<ReadModel> = Vec::new();
     let mut written = Vec::new();
     for file in ModelFile::ALL {
@@ -145,7 +145,7 @@ pub fn export(job: Export<'_>) -> Result<Bundle, ExportError> {
     for (file, bytes, place) in written {
         bundle.judge(file, bytes, certificates[place]);
     }
-    bundle.add("labels.txt", info.labels_txt().into_bytes());
+    bundle.add(LABELS_FILE, info.labels_txt().into_bytes());
     let preprocess = info.file_input(Layout::Nhwc);
     bundle.add("preprocess.json", json("preprocess.json", &preprocess)?);
     let golden = Golden::of(graph, info)?;

@@ -7,6 +7,7 @@ use graph::{Executor, Graph};
 
 use crate::int8::IntInterpreter;
 use crate::network::Network;
+use crate::parity::photo_bytes;
 use crate::tflite::{Numbers, ReadTflite};
 use crate::{
     Calibration, Certificate, ExportError, ModelInfo, write_coreml, write_onnx, write_tflite,
@@ -153,9 +154,7 @@ impl ReadModel {
                     let num_values = photo.len();
                     return Err(graph::InputError { num_values, input }.into());
                 }
-                let byte = |value: &f32| (value * 255.0).round().clamp(0.0, 255.0) as u8;
-                let bytes: Vec<u8> = photo.iter().map(byte).collect();
-                Ok(interpreter.run(&bytes))
+                Ok(interpreter.run(&photo_bytes(photo)))
             }
         }
     }

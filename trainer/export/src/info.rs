@@ -7,6 +7,9 @@ use schemas::{InputSpec, Layout};
 
 use crate::ExportError;
 
+/// The labels, one a line in class order: beside every model and inside a `.tflite`.
+pub const LABELS_FILE: &str = "labels.txt";
+
 /// Who made a model, of what, for which classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelInfo {

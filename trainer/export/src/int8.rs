@@ -1,12 +1,13 @@
 //! The network in TFLite's int8: per-channel symmetric weights, int32 biases, asymmetric
 //! int8 activations with one scale each. `quantize` makes it from floats and measured
-//! ranges, `run` computes it with the integer arithmetic of TFLite's reference kernels.
+//! ranges, `correct` mends its biases, `run` computes it with the integer arithmetic of TFLite's reference kernels.
 //! Rules: "LiteRT 8-bit quantization specification".
 
 use graph::{Activation, NodeId, Padding, Pool, Shape};
 
 mod arithmetic;
 mod check;
+mod correct;
 mod quantize;
 mod run;
 

@@ -1,16 +1,18 @@
 //! A graph and a photo in, every node's values out: plain float32, one photo at a time,
 //! nothing skipped or fused, so that calibration can look at each activation and a file
 //! that was read back can be run. Convolutions go by panels of eight output channels and
-//! four pixels, which the compiler turns into vector code.
+//! eight pixels, which the compiler turns into code for the vectors of the machine at hand.
 
 use graph::{Activation, Conv2d, Graph, Linear, Op, Padding, Pool, Shape};
+
+use pulp::Arch;
 
 use crate::ExportError;
 use crate::network::shapes;
 
-/// Pixels of one tile. With [`PANEL`] it makes 8 vectors of four sums: more would not
-/// stay in 16 registers, fewer would load each weight more often.
-pub(crate) const TILE: usize = 4;
+/// Pixels of one tile. With [`PANEL`] it makes 8 vectors of eight sums: more would not
+/// stay in 16 registers, with fewer each sum would wait for the one before.
+pub(crate) const TILE: usize = 8;
 /// Output channels of one panel of weights.
 pub(crate) const PANEL: usize = 8;
 
@@ -65,8 +67,12 @@ impl Interpreter {
             .iter_mut()
             .zip(photo)
             .for_each(|(to, from)| *to = from);
+        let arch = Arch::new();
         for id in 1..self.graph.nodes.len() {
-            self.step(id);
+            arch.dispatch(
+                #[inline(always)]
+                || self.step(id),
+            );
         }
         &self.values[self.graph.output]
     }
@@ -77,6 +83,21 @@ impl Interpreter {
         &self.values[id]
     }
 
+    /// Of each node the mean of each channel, from the last run.
+    pub(crate) fn channel_means(&self) -> Vec<Vec<f32>> {
+        let means = |(values, shape): (&Vec<f32>, &Shape)| {
+            let mut sums = vec![0.0_f64; shape.channels];
+            for pixel in values.chunks_exact(shape.channels) {
+                let pairs = sums.iter_mut().zip(pixel);
+                pairs.for_each(|(sum, value)| *sum += f64::from(*value));
+            }
+            let num_pixels = (shape.height * shape.width) as f64;
+            sums.iter().map(|sum| (sum / num_pixels) as f32).collect()
+        };
+        self.values.iter().zip(&self.shapes).map(means).collect()
+    }
+
+    #[inline(always)]
     fn step(&mut self, id: usize) {
         let (before, after) = self.values.split_at_mut(id);
         let node = &self.graph.nodes[id];
@@ -126,6 +147,7 @@ pub(crate) fn panels(weights: &[f32], out: usize) -> Vec<f32> {
     packed
 }
 
+#[inline(always)]
 fn activate(value: f32, activation: Activation) -> f32 {
     match activation {
         Activation::Identity => value,
@@ -196,6 +218,7 @@ impl Patches<'_> {
     }
 }
 
+#[inline(always)]
 fn convolve(
     conv: &Conv2d,
     packed: &[f32],
@@ -222,7 +245,9 @@ fn convolve(
     }
 }
 
-/// [`TILE`] by [`PANEL`] sums of products.
+/// [`TILE`] by [`PANEL`] sums of products. For the vectors of the machine it must be inlined
+/// into what is dispatched.
+#[inline(always)]
 pub(crate) fn tile_sums(weights: &[f32], patches: &[f32]) -> [[f32; PANEL]; TILE] {
     let mut sums = [[0.0; PANEL]; TILE];
     let (weights, _) = weights.as_chunks::<PANEL>();
@@ -237,6 +262,7 @@ pub(crate) fn tile_sums(weights: &[f32], patches: &[f32]) -> [[f32; PANEL]; TILE
     sums
 }
 
+#[inline(always)]
 fn depthwise(
     conv: &Conv2d,
     packed: &[f32],
@@ -261,6 +287,7 @@ fn depthwise(
     }
 }
 
+#[inline(always)]
 fn max_pool(pool: Pool, (input, shape): (&[f32], Shape), (out, result): (&mut [f32], Shape)) {
     let window = Window {
         kernel: pool.kernel,
@@ -279,6 +306,7 @@ fn max_pool(pool: Pool, (input, shape): (&[f32], Shape), (out, result): (&mut [f
     }
 }
 
+#[inline(always)]
 fn average(input: &[f32], out: &mut [f32]) {
     let num_pixels = (input.len() / out.len().max(1)) as f32;
     out.fill(0.0);
@@ -292,6 +320,7 @@ fn average(input: &[f32], out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn matrix(linear: &Linear, packed: &[f32], input: &[f32], out: &mut [f32]) {
     for (panel, weights) in packed.chunks_exact(linear.in_features * PANEL).enumerate() {
         let mut sums = [0.0; PANEL];

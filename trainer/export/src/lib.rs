@@ -20,7 +20,7 @@ mod error;
 pub use error::{ExportError, SourceError};
 
 mod info;
-pub use info::ModelInfo;
+pub use info::{LABELS_FILE, ModelInfo};
 
 mod network;
 

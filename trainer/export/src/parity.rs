@@ -136,6 +136,12 @@ pub(crate) fn plain(input: &[f32], info: &ModelInfo) -> Vec<f32> {
         .collect()
 }
 
+/// A photo in 0..=1 as the int8 file takes it.
+pub(crate) fn photo_bytes(photo: &[f32]) -> Vec<u8> {
+    let byte = |value: &f32| (value * 255.0).round().clamp(0.0, 255.0) as u8;
+    photo.iter().map(byte).collect()
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Tally {
     num_photos: usize,

@@ -7,8 +7,9 @@ use graph::Graph;
 
 use crate::int8::IntNetwork;
 use crate::network::Network;
+use crate::parity::{photo_bytes, plain};
 use crate::zip::append_zip;
-use crate::{Calibration, ExportError, ModelInfo};
+use crate::{Calibration, ExportError, LABELS_FILE, ModelInfo};
 
 mod metadata;
 mod model;
@@ -18,9 +19,6 @@ mod steps;
 mod write;
 
 pub(crate) use read::{ReadTflite, read};
-
-/// The file of labels inside a `.tflite`.
-pub(crate) const LABELS: &str = "labels.txt";
 
 /// How a TFLite file keeps its numbers.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +51,7 @@ pub fn write_tflite(
 ) -> Result<Vec<u8>, ExportError> {
     let network = Network::new(graph, info)?;
     let int8 = match numbers {
-        Numbers::Int8(calibration) => Some(IntNetwork::quantize(&network, calibration)?),
+        Numbers::Int8(calibration) => Some(int8_network(&network, info, calibration)?),
         Numbers::Float32 | Numbers::Float16 => None,
     };
     let stored = match &int8 {
@@ -62,6 +60,18 @@ pub fn write_tflite(
         None => write::Stored::Float32,
     };
     let mut bytes = write::write(&network, info, stored);
-    append_zip(&mut bytes, &[(LABELS, info.labels_txt().as_bytes())]);
+    append_zip(&mut bytes, &[(LABELS_FILE, info.labels_txt().as_bytes())]);
     Ok(bytes)
+}
+
+fn int8_network(
+    network: &Network,
+    info: &ModelInfo,
+    calibration: &Calibration,
+) -> Result<IntNetwork, ExportError> {
+    let kept = calibration.kept.iter();
+    let photos: Vec<_> = kept
+        .map(|kept| (photo_bytes(&plain(&kept.photo, info)), kept))
+        .collect();
+    Ok(IntNetwork::quantize(network, calibration)?.correct(&photos))
 }

@@ -77,3 +77,34 @@ pub enum ModelError {
         reason: String,
     },
 }
+
+impl ModelError {
+    /// Whether the device had too little memory, so that the same batch in more parts may do.
+    /// Devices tell it in words alone; these are those of cubecl and of CUDA's driver.
+    pub fn is_out_of_memory(&self) -> bool {
+        let Self::Device { reason, .. } = self else {
+            return false;
+        };
+        let reason = reason.to_lowercase().replace(['-', '_', ' '], "");
+        ["outofmemory", "buffertoobig"]
+            .iter()
+            .any(|words| reason.contains(words))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_memory_is_told_from_other_failures() {
+        let device = |reason: &str| ModelError::Device {
+            doing: "computing a training step",
+            reason: reason.to_owned(),
+        };
+        assert!(device("An out-of-memory error happened during launch").is_out_of_memory());
+        assert!(device("CUDA_ERROR_OUT_OF_MEMORY").is_out_of_memory());
+        assert!(!device("an illegal memory access was encountered").is_out_of_memory());
+        assert!(!ModelError::NoClasses.is_out_of_memory());
+    }
+}

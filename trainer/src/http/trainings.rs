@@ -8,12 +8,12 @@ use catalog::http::{
     ApiError, ApiPath, ApiQuery, authorize, authorize_any, read_json, require_dataset,
 };
 use schemas::http::{Problem, Scope};
-use schemas::training::{Training, TrainingList, TrainingSpec};
+use schemas::training::{Training, TrainingList, TrainingSpec, TrainingState};
 use schemas::{ModelId, TrainingId};
 use serde_json::{Map, Value};
 
 use super::{Api, ListQuery};
-use crate::spec;
+use crate::{leftovers, spec};
 
 /// Starts a training: `{"preset": "fast"}`, with any field of the spec overridden.
 #[utoipa::path(
@@ -142,7 +142,14 @@ pub(super) async fn cancel(
     let principal = authorize(&api.catalog, &headers, Scope::Train).await?;
     let training = find(&api, &principal, &id).await?;
     api.catalog.cancel_training(training.id).await?;
-    Ok(Json(find(&api, &principal, &id).await?))
+    let training = find(&api, &principal, &id).await?;
+    // One that waited to go on has no worker that would tidy up after it.
+    if training.state == TrainingState::Cancelled
+        && let Err(error) = leftovers::clear(api.objects.as_ref(), &training, None).await
+    {
+        tracing::warn!(training = %training.id, %error, "files of a training are left over");
+    }
+    Ok(Json(training))
 }
 
 /// The training with this id, as the caller sees it.

@@ -20,7 +20,7 @@ const RANDOM_SPLITS: u64 = 5;
 impl Job<'_> {
     /// `mode: head`: features of every photo, then a head on those of the training photos.
     pub(super) fn fit_head(&self, photos: &Photos) -> Result<Trained, TrainerError> {
-        let (weights, origin) = self.initial_weights()?;
+        let (weights, origin) = self.initial_weights(&photos.labels)?;
         let backbone = match weights {
             Some(weights) => weights,
             None => {

@@ -15,7 +15,7 @@ use crate::error::TrainerError;
 use crate::evaluate::Evaluation;
 use crate::network::{self, SPEC_FILE, WEIGHTS_FILE};
 use crate::table::Photos;
-use crate::{card, checkpoint, photo};
+use crate::{card, photo};
 
 /// Photos that an export is proven on, where there are so many.
 const PROOF_PHOTOS: usize = 200;
@@ -30,7 +30,8 @@ impl Job<'_> {
         trained: &Trained,
         evaluation: Evaluation,
     ) -> Result<ModelId, TrainerError> {
-        let id = ModelId::new();
+        let training = &self.lease.training;
+        let id = ModelId::of_attempt(training.id, training.attempts);
         let network = |doing: &'static str| TrainerError::network(doing);
         let (graph, _) = network::graph_of(&self.spec, &trained.weights)
             .map_err(|fault| network("folding the network")(fault.into()))?;
@@ -203,15 +204,6 @@ impl Job<'_> {
         };
         let entered = self.settings.catalog.add_model(&self.lease.owner, &model);
         let entered = self.runtime.block_on(entered)?;
-        // What is left of them is only in the way.
-        let opened = checkpoint::open::<serde_json::Value>(
-            self.settings.stores.objects.clone(),
-            self.lease.training.id,
-            self.runtime.clone(),
-        );
-        if let Err(error) = opened.and_then(|opened| opened.checkpoints.clear()) {
-            tracing::warn!(training = %self.lease.training.id, %error, "checkpoints are left over");
-        }
         self.reporter.stage("done", 0);
         Ok(entered)
     }

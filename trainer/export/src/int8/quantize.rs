@@ -9,7 +9,7 @@ use crate::network::Network;
 
 /// Room for a bias in an int32 sum: with more, the sum of the products on top of it could
 /// overflow.
-const LARGEST_BIAS: f32 = (1_u32 << 30) as f32;
+pub(super) const LARGEST_BIAS: f32 = (1_u32 << 30) as f32;
 
 impl IntNetwork {
     /// Quantises `network` in the ranges of `calibration`, which was measured on the graph

@@ -4,6 +4,7 @@
 //! SSE4.1, and this is exact as well.
 
 use graph::{Activation, Padding, Pool, Shape};
+use pulp::Arch;
 
 use super::arithmetic::Factor;
 use super::{IMAGE_I8, IntConv, IntNetwork, IntNode, IntOp, Quant};
@@ -16,10 +17,10 @@ const EXACT: usize = 512;
 /// Runs one network, photo after photo, in memory that is taken once.
 #[derive(Debug, Clone)]
 pub(crate) struct IntInterpreter {
-    network: IntNetwork,
+    pub(super) network: IntNetwork,
     /// Weights in the order in which they are read, and factors, per node.
     prepared: Vec<Prepared>,
-    values: Vec<Vec<i8>>,
+    pub(super) values: Vec<Vec<i8>>,
     patches: Vec<f32>,
     logits: Vec<f32>,
 }
@@ -66,7 +67,15 @@ impl IntInterpreter {
         &self.logits
     }
 
-    fn photo(&mut self, photo: &[u8]) {
+    /// Computes one node, for the vectors of the machine at hand.
+    pub(super) fn step(&mut self, id: usize) {
+        Arch::new().dispatch(
+            #[inline(always)]
+            || self.compute(id),
+        );
+    }
+
+    pub(super) fn photo(&mut self, photo: &[u8]) {
         let values = self.values[0].iter_mut().zip(photo);
         let Some(minus_mean) = &self.network.minus_mean else {
             values.for_each(|(to, byte)| *to = byte.wrapping_sub(128) as i8);
@@ -79,7 +88,8 @@ impl IntInterpreter {
         }
     }
 
-    fn step(&mut self, id: usize) {
+    #[inline(always)]
+    fn compute(&mut self, id: usize) {
         let (before, after) = self.values.split_at_mut(id);
         let node = &self.network.nodes[id];
         let Some(input) = node.inputs.first().map(|&i| &self.network.nodes[i]) else {
@@ -172,6 +182,7 @@ impl Adder {
         }
     }
 
+    #[inline(always)]
     fn add(&self, a: i8, b: i8) -> i8 {
         let [a, b] = [(a, self.inputs[0]), (b, self.inputs[1])].map(|(value, (zero, factor))| {
             factor.times((i32::from(value) - zero) << Self::LEFT_SHIFT)
@@ -209,11 +220,13 @@ impl Layer<'_> {
         places(window, (pixel / width, pixel % width), self.input.shape)
     }
 
+    #[inline(always)]
     fn result(&self, channel: usize, sum: i32, bounds: (i32, i32)) -> i8 {
         let scaled = self.prepared.factors[channel].times(sum);
         (scaled + self.node.quant.zero_point).clamp(bounds.0, bounds.1) as i8
     }
 
+    #[inline(always)]
     fn full(&self, values: &[i8], out: &mut [i8], patches: &mut Vec<f32>) {
         let channels = self.input.shape.channels;
         let depth = self.conv.kernel[0] * self.conv.kernel[1] * channels;
@@ -251,6 +264,7 @@ impl Layer<'_> {
         }
     }
 
+    #[inline(always)]
     fn depthwise(&self, values: &[i8], out: &mut [i8]) {
         let channels = self.input.shape.channels;
         let bounds = bounds(self.conv.activation, self.node.quant);
@@ -272,12 +286,14 @@ impl Layer<'_> {
     }
 
     /// A value less the zero point.
+    #[inline(always)]
     fn centred(&self, value: i8) -> f32 {
         (i32::from(value) - self.input.quant.zero_point) as f32
     }
 }
 
 /// [`TILE`] by [`PANEL`] sums of products of integers, none of them rounded.
+#[inline(always)]
 fn exact_sums(weights: &[f32], patches: &[f32]) -> [[i32; PANEL]; TILE] {
     let mut sums = [[0_i32; PANEL]; TILE];
     let pieces = weights

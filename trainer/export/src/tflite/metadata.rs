@@ -2,7 +2,7 @@
 //! and to name the scores. Field numbers are those of `metadata_schema.fbs`; float
 //! models without `NormalizationOptions` are refused by all three.
 
-use super::LABELS;
+use crate::LABELS_FILE;
 use crate::ModelInfo;
 use crate::flatbuffer::{Field, Table};
 
@@ -48,7 +48,7 @@ fn image(side: u32) -> Table {
 
 fn score() -> Table {
     let labels = Table::new()
-        .str(0, LABELS)
+        .str(0, LABELS_FILE)
         .str(1, "the classes, one a line, in the order of the scores")
         .with(2, Field::I8(2));
     tensor("score", "the probability of each class")

@@ -51,7 +51,7 @@ fn check_metadata(model: &ModelView<'_>, bytes: &[u8]) -> Read<()> {
         .find(|(name, _)| *name == metadata::BUFFER);
     let (_, buffer) = entry.ok_or("no metadata")?;
     TableRef::root(buffer, metadata::IDENTIFIER)?;
-    let labels = crate::zip::read_zip(bytes, super::LABELS)?;
+    let labels = crate::zip::read_zip(bytes, crate::LABELS_FILE)?;
     let num_labels = labels.iter().filter(|&&byte| byte == b'\n').count();
     if model.tensors[model.output].shape != [1, num_labels] {
         return Err(format!("{num_labels} labels for other scores"));

@@ -224,7 +224,7 @@ pub fn logits(graph: &Graph, info: &ModelInfo, photo: &[f32]) -> Vec<f32> {
 
 pub fn calibration(graph: &Graph, info: &ModelInfo) -> Calibration {
     let mut photos = (100..140).map(|seed| Ok(normalised(&photo(seed), info)));
-    Calibration::measure(graph, &mut photos).unwrap()
+    Calibration::measure(graph, &mut photos, 2).unwrap()
 }
 
 pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {

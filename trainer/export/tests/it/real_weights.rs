@@ -37,7 +37,7 @@ fn mobilenet_holds_in_every_format_and_int8_is_small() {
         (0..224 * 224 * 3).map(value).collect::<Vec<f32>>()
     };
     let mut photos = (50..58).map(|seed| Ok(crate::networks::normalised(&photo(seed), &info)));
-    let calibration = Calibration::measure(&graph, &mut photos).unwrap();
+    let calibration = Calibration::measure(&graph, &mut photos, 2).unwrap();
     let mut executor = Executor::new(&graph).unwrap();
     let mut sizes = Vec::new();
     for file in ModelFile::ALL {

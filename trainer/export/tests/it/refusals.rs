@@ -97,22 +97,22 @@ fn a_network_that_does_not_hold_together_is_refused_with_the_node() {
 fn a_calibration_is_of_this_network_and_of_photos() {
     let (graph, info) = (network(1), info());
     let mut none = std::iter::empty();
-    let message = Calibration::measure(&graph, &mut none)
+    let message = Calibration::measure(&graph, &mut none, 2)
         .unwrap_err()
         .to_string();
     assert_eq!(message, "calibration needs at least one photo");
     let mut short = std::iter::once(Ok(vec![0.0; 7]));
-    let message = Calibration::measure(&graph, &mut short)
+    let message = Calibration::measure(&graph, &mut short, 2)
         .unwrap_err()
         .to_string();
     assert!(message.contains("photo 0 has 7 values"), "{message}");
     let mut broken = std::iter::once(Err("the disk is gone".into()));
-    let error = Calibration::measure(&graph, &mut broken).unwrap_err();
+    let error = Calibration::measure(&graph, &mut broken, 2).unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, "the disk is gone");
 
     let mut photos = std::iter::once(Ok(normalised(&photo(1), &info)));
-    let mut other = Calibration::measure(&graph, &mut photos).unwrap();
+    let mut other = Calibration::measure(&graph, &mut photos, 2).unwrap();
     other.ranges.pop();
     let message = write_tflite(&graph, &info, Numbers::Int8(&other)).unwrap_err();
     assert!(
@@ -126,7 +126,7 @@ fn a_calibration_is_of_this_network_and_of_photos() {
 fn a_photo_of_another_size_is_refused() {
     let (graph, info) = (network(1), info());
     let mut photos = std::iter::once(Ok(normalised(&photo(1), &info)));
-    let calibration = Calibration::measure(&graph, &mut photos).unwrap();
+    let calibration = Calibration::measure(&graph, &mut photos, 2).unwrap();
     for file in ModelFile::ALL {
         let bytes = file.write(&graph, &info, &calibration).unwrap();
         let mut model = file.read(&bytes).unwrap();
