@@ -27,6 +27,9 @@ pub const UPLOAD_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// would else hold its place for ever.
 const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The end of the calendar, in the year 9999.
+const NEVER_US: i64 = 253_402_300_799_000_000;
+
 const COLUMNS: &str = "id, dataset_id, key_id, head, length_bytes, received_bytes, parts, fence, \
                        writing, status, body, expires_at_us";
 
@@ -305,6 +308,25 @@ impl Catalog {
                 .execute(db)
                 .await
                 .doing(|| format!("ending upload {id}"))?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Lets an upload live until somebody completes or cancels it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn keep_upload(&self, id: UploadId) -> Result<(), CatalogError> {
+        self.write("keep_upload", Change::None, move |db| {
+            Box::pin(async move {
+                sqlx::query("UPDATE uploads SET expires_at_us = $2 WHERE id = $1")
+                    .bind(id.to_string())
+                    .bind(NEVER_US)
+                    .execute(db)
+                    .await
+                    .doing(|| format!("keeping upload {id}"))?;
                 Ok(())
             })
         })

@@ -38,6 +38,8 @@ mod uploads;
 mod draft;
 mod tus;
 
+mod dialects;
+
 // What makes it durable.
 mod intake;
 

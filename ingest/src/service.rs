@@ -22,7 +22,7 @@ use crate::admission::Admission;
 use crate::originals::{Originals, StoreError};
 use crate::publish::Publisher;
 use crate::uploads::{self, Turns};
-use crate::{IngestSettings, InvalidSettings, draft, known, metrics, route, tus};
+use crate::{IngestSettings, InvalidSettings, dialects, draft, known, metrics, route, tus};
 
 /// How long one good readiness check holds. Longer hides an outage from the load
 /// balancer; shorter lets whoever asks often make the store write often.
@@ -147,6 +147,7 @@ impl Ingest {
             .merge(known::router(Arc::clone(&self.service)))
             .merge(draft::router(Arc::clone(&self.service)))
             .merge(tus::router(Arc::clone(&self.service)))
+            .merge(dialects::router(&self.service))
     }
 
     /// Removes uploads that nobody continued in time, every minute until `shutdown`.

@@ -21,6 +21,9 @@ pub(crate) use append::{Append, Check, End, Outcome, append};
 mod complete;
 pub(crate) use complete::complete_now;
 
+mod hold;
+pub(crate) use hold::hold;
+
 mod sweep;
 pub(crate) use sweep::{remove, sweep};
 

@@ -8,6 +8,7 @@ mod harness;
 
 mod accepted;
 mod connections;
+mod dialects;
 mod hostile;
 mod idempotency;
 mod known;
