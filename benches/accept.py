@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "exif": "orientations upright, no location anywhere",
     "neardup": "precision and recall of the duplicate verdicts",
     "kill": "kill -9 at random instants of an import; nothing lost, nothing twice",
+    "cuts": "uploads over a bad network: cut, stalled, doubled, the server killed; stored once, byte for byte",
     "throughput": "photos per second of import, memory, cost of each step",
     "latency": "one photo alone: upload to answer, upload to verdict",
     "training": "the preset fast on real photos, beside scikit-learn on the same features",
@@ -63,6 +64,7 @@ def arguments():
     add("--cores", type=int, default=2, help="cores for server and client together (default: %(default)s)")
     add("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
     add("--rounds", type=int, default=100, help="kill: how often (default: %(default)s)")
+    add("--uploads", type=int, default=10_000, help="cuts: how many (default: %(default)s)")
     add("--runs", type=int, default=3, help="throughput: runs of each set, of which the median counts (default: %(default)s)")
     add("--photos", type=int, default=50, help="latency: how many (default: %(default)s)")
     args = parser.parse_args()

@@ -28,6 +28,11 @@ mod tombstones;
 mod requests;
 pub use requests::{Begun, REQUEST_LEASE, RequestScope, StoredAnswer};
 
+mod uploads;
+pub use uploads::{NewUpload, Opened, UPLOAD_LIFE, Upload, UploadLimits, UploadPart};
+
+mod checksums;
+
 mod captures;
 pub use captures::{CapturePage, NewCapture};
 

@@ -62,7 +62,7 @@ impl Catalog {
     /// The database fails.
     pub async fn forget_dataset(&self, id: &DatasetId) -> Result<(), CatalogError> {
         // The dataset itself last: until then the next call finds what is left.
-        const PARTS: [&str; 5] = [
+        const PARTS: [&str; 7] = [
             "DELETE FROM capture_events WHERE dataset_id = $1 AND seq IN (SELECT seq \
              FROM capture_events WHERE dataset_id = $1 AND EXISTS (SELECT 1 FROM datasets \
              WHERE id = $1 AND deleted_at_us IS NOT NULL) LIMIT $2)",
@@ -72,6 +72,12 @@ impl Catalog {
             "DELETE FROM requests WHERE dataset_id = $1 AND idempotency_key IN (SELECT \
              idempotency_key FROM requests WHERE dataset_id = $1 AND EXISTS (SELECT 1 FROM \
              datasets WHERE id = $1 AND deleted_at_us IS NOT NULL) LIMIT $2)",
+            "DELETE FROM uploads WHERE id IN (SELECT id \
+             FROM uploads WHERE dataset_id = $1 AND EXISTS (SELECT 1 FROM datasets \
+             WHERE id = $1 AND deleted_at_us IS NOT NULL) LIMIT $2)",
+            "DELETE FROM checksums WHERE dataset_id = $1 AND sha1 IN (SELECT sha1 \
+             FROM checksums WHERE dataset_id = $1 AND EXISTS (SELECT 1 FROM datasets \
+             WHERE id = $1 AND deleted_at_us IS NOT NULL) LIMIT $2)",
             "DELETE FROM labels WHERE dataset_id = $1 AND label IN (SELECT label \
              FROM labels WHERE dataset_id = $1 AND EXISTS (SELECT 1 FROM datasets \
              WHERE id = $1 AND deleted_at_us IS NOT NULL) LIMIT $2)",

@@ -236,7 +236,7 @@ impl Receipt {
     }
 
     /// As it is kept for repetitions.
-    fn stored(&self) -> StoredAnswer {
+    pub(crate) fn stored(&self) -> StoredAnswer {
         StoredAnswer {
             status: self.status.as_u16(),
             body: serde_json::to_string(&self.body).unwrap_or_default(),

@@ -29,14 +29,18 @@ pub(crate) struct RequestBody(Arc<Mutex<Reading>>);
 struct Reading {
     stream: BodyDataStream,
     ended: bool,
+    /// Whether it was known before the first byte that there is none.
+    is_empty: bool,
 }
 
 impl RequestBody {
     pub(crate) fn new(body: Body) -> Self {
+        let is_empty = http_body::Body::is_end_stream(&body);
         let stream = body.into_data_stream();
         Self(Arc::new(Mutex::new(Reading {
             stream,
             ended: false,
+            is_empty,
         })))
     }
 
@@ -67,6 +71,12 @@ impl RequestBody {
             }
         };
         let _ = tokio::time::timeout(LINGER, drained).await;
+    }
+
+    /// Whether nothing more comes, as far as can be told without reading.
+    pub(crate) fn is_ended(&self) -> bool {
+        let reading = self.reading();
+        reading.ended || reading.is_empty
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {

@@ -36,6 +36,14 @@ impl Declared {
         Ok(declared)
     }
 
+    /// What the whole photo must hash to, and what the body of this request must.
+    pub(crate) fn of_parts(headers: &HeaderMap) -> Result<(Option<Sha256>, Vec<Self>), ApiError> {
+        let (whole, body): (Vec<_>, Vec<_>) = Self::from_headers(headers, false)?
+            .into_iter()
+            .partition(|declared| declared.header == "Repr-Digest");
+        Ok((whole.first().map(|declared| declared.sha256), body))
+    }
+
     /// Compares with what arrived.
     pub(crate) fn check(&self, received: Sha256, num_bytes: u64) -> Result<(), ApiError> {
         if self.sha256 == received {

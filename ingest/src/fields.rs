@@ -10,6 +10,7 @@ use catalog::nearest;
 use chrono::{DateTime, Utc};
 use schemas::http::{Dataset, UnknownLabels};
 use schemas::{Label, Sha256};
+use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use crate::refusal;
@@ -67,7 +68,7 @@ pub(crate) struct Fields {
 }
 
 /// All that is known of a photo beside its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Details {
     pub label: Label,
     pub captured_at: Option<DateTime<Utc>>,

@@ -1,6 +1,6 @@
-//! A `multipart/form-data` upload: one part `file` and a few small ones, in any
-//! order, come in; the fields and the photo go out. The photo is hashed and
-//! sniffed as it passes, like a raw body.
+//! `multipart/form-data`: parts in any order come in one after the other. An upload has
+//! one part `file` and a few small ones; the fields and the photo go out. The photo is
+//! hashed and sniffed as it passes, like a raw body.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -40,32 +40,17 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("multipart/form-data"))
 }
 
-/// Reads a form to its end.
+/// Reads the form of an upload to its end.
 pub(crate) async fn read(
     request: &request::Parts,
     meter: Meter,
     mut fields: Fields,
     reader: PhotoReader,
 ) -> Result<(Fields, Photo), ApiError> {
-    let photo_bytes = Arc::new(AtomicU64::new(0));
-    let slices = Slices {
-        meter,
-        rest: Bytes::new(),
-        num_handed: 0,
-        photo_bytes: Arc::clone(&photo_bytes),
-    };
-    let slices = stream::try_unfold(slices, async |mut slices| {
-        let slice = slices.next().await.map_err(Refused)?;
-        Ok::<_, Refused>(slice.map(|slice| (slice, slices)))
-    });
-    let request = Request::from_parts(request.clone(), Body::from_stream(slices));
-    let mut form = Multipart::from_request(request, &())
-        .await
-        .map_err(|rejection| refusal::invalid_form(rejection.body_text()))?;
-
+    let mut form = Form::open(request, meter).await?;
     let mut reader = Some(reader);
     let mut photo = None;
-    while let Some(part) = form.next_field().await.map_err(refused)? {
+    while let Some(part) = form.next().await? {
         match part.name() {
             Some("file") => {
                 let Some(reader) = reader.take() else {
@@ -76,11 +61,11 @@ pub(crate) async fn read(
                 if let Some(name) = part.file_name() {
                     fields.set_file_name(name.to_owned());
                 }
-                photo = Some(read_file(part, reader, &photo_bytes).await?);
+                photo = Some(part.photo(reader).await?);
             }
             Some(name) if Fields::is_part(name) => {
                 let name = name.to_owned();
-                let text = read_text(part, &name).await?;
+                let text = part.text().await?;
                 fields.set_part(&name, &text)?;
             }
             Some(name) => return Err(refusal::unknown_part(name)),
@@ -93,31 +78,86 @@ pub(crate) async fn read(
     }
 }
 
-async fn read_file(
-    mut part: Field<'_>,
-    mut reader: PhotoReader,
-    photo_bytes: &AtomicU64,
-) -> Result<Photo, ApiError> {
-    while let Some(chunk) = part.chunk().await.map_err(refused)? {
-        reader.push(chunk).await?;
-        photo_bytes.store(reader.num_bytes(), Ordering::Relaxed);
-    }
-    reader.finish()
+/// A form that is arriving.
+pub(crate) struct Form {
+    parts: Multipart,
+    /// How much of it has come out as photos.
+    photo_bytes: Arc<AtomicU64>,
 }
 
-async fn read_text(mut part: Field<'_>, name: &str) -> Result<String, ApiError> {
-    let mut text = Vec::new();
-    while let Some(chunk) = part.chunk().await.map_err(refused)? {
-        text.extend_from_slice(&chunk);
-        if text.len() > MAX_PART_BYTES {
-            return Err(refusal::invalid_form(format!(
-                "the part {name:?} has more than 8 KiB"
-            )));
+/// A part of it.
+pub(crate) struct Part<'a> {
+    field: Field<'a>,
+    photo_bytes: Arc<AtomicU64>,
+}
+
+impl Form {
+    pub(crate) async fn open(request: &request::Parts, meter: Meter) -> Result<Self, ApiError> {
+        let photo_bytes = Arc::new(AtomicU64::new(0));
+        let slices = Slices {
+            meter,
+            rest: Bytes::new(),
+            num_handed: 0,
+            photo_bytes: Arc::clone(&photo_bytes),
+        };
+        let slices = stream::try_unfold(slices, async |mut slices| {
+            let slice = slices.next().await.map_err(Refused)?;
+            Ok::<_, Refused>(slice.map(|slice| (slice, slices)))
+        });
+        let request = Request::from_parts(request.clone(), Body::from_stream(slices));
+        let parts = Multipart::from_request(request, &())
+            .await
+            .map_err(|rejection| refusal::invalid_form(rejection.body_text()))?;
+        Ok(Self { parts, photo_bytes })
+    }
+
+    /// The next part; none once the form is complete.
+    pub(crate) async fn next(&mut self) -> Result<Option<Part<'_>>, ApiError> {
+        let photo_bytes = Arc::clone(&self.photo_bytes);
+        let field = self.parts.next_field().await.map_err(refused)?;
+        Ok(field.map(|field| Part { field, photo_bytes }))
+    }
+}
+
+impl Part<'_> {
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.field.name()
+    }
+
+    pub(crate) fn file_name(&self) -> Option<&str> {
+        self.field.file_name()
+    }
+
+    /// The photo in this part. A bad one is read to its end, so that others can follow it.
+    pub(crate) async fn photo(mut self, reader: PhotoReader) -> Result<Photo, ApiError> {
+        let mut reader = Ok(reader);
+        while let Some(chunk) = self.field.chunk().await.map_err(refused)? {
+            let num_bytes = chunk.len() as u64;
+            if let Ok(reading) = &mut reader
+                && let Err(refusal) = reading.push(chunk).await
+            {
+                reader = Err(refusal);
+            }
+            self.photo_bytes.fetch_add(num_bytes, Ordering::Relaxed);
         }
+        reader?.finish()
     }
-    String::from_utf8(text).map_err(|_| refusal::invalid_field(name, "UTF-8 is needed"))
-}
 
+    /// The text in this part.
+    pub(crate) async fn text(mut self) -> Result<String, ApiError> {
+        let name = self.name().unwrap_or_default().to_owned();
+        let mut text = Vec::new();
+        while let Some(chunk) = self.field.chunk().await.map_err(refused)? {
+            text.extend_from_slice(&chunk);
+            if text.len() > MAX_PART_BYTES {
+                return Err(refusal::invalid_form(format!(
+                    "the part {name:?} has more than 8 KiB"
+                )));
+            }
+        }
+        String::from_utf8(text).map_err(|_| refusal::invalid_field(&name, "UTF-8 is needed"))
+    }
+}
 /// The body as the parser gets it.
 struct Slices {
     meter: Meter,

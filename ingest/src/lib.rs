@@ -30,7 +30,19 @@ mod photo;
 
 mod form;
 
+mod known;
+
+// Photos that come in several requests, and the protocols that bring them so.
+mod uploads;
+
+mod draft;
+mod tus;
+
+mod dialects;
+
 // What makes it durable.
+mod intake;
+
 mod accept;
 mod originals;
 mod publish;

@@ -8,6 +8,8 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, histog
 pub const REQUESTS: &str = "tintype_ingest_requests_total";
 /// Bytes of the bodies that were read, refused ones included.
 pub const BODY_BYTES: &str = "tintype_ingest_body_bytes_total";
+/// Resumable uploads by `event`: `opened`, `completed`, `cancelled`, `expired`.
+pub const UPLOADS: &str = "tintype_ingest_resumable_uploads_total";
 /// Seconds by `step`: see [`Step`].
 pub const STEP_SECONDS: &str = "tintype_ingest_step_seconds";
 /// Uploads that are worked on.
@@ -53,6 +55,7 @@ impl Step {
 pub fn describe() {
     describe_counter!(REQUESTS, "Uploads by answer");
     describe_counter!(BODY_BYTES, Unit::Bytes, "Bytes of upload bodies read");
+    describe_counter!(UPLOADS, "Resumable uploads by what became of them");
     describe_histogram!(
         STEP_SECONDS,
         Unit::Seconds,

@@ -1,6 +1,6 @@
 //! The captures route as OpenAPI describes it, to be merged with the other crates'.
 
-use schemas::http::{CaptureReceipt, Problem};
+use schemas::http::{CaptureReceipt, CheckCaptures, CheckedCaptures, Problem};
 use utoipa::{OpenApi, ToSchema};
 
 /// The description of the captures route.
@@ -10,8 +10,14 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 #[derive(OpenApi)]
 #[openapi(
-    paths(post_capture),
-    components(schemas(CaptureReceipt, Problem, CaptureForm))
+    paths(
+        post_capture,
+        check_captures,
+        upload_offset,
+        append_to_upload,
+        cancel_upload
+    ),
+    components(schemas(CaptureReceipt, CheckCaptures, CheckedCaptures, Problem, CaptureForm))
 )]
 struct Api;
 
@@ -86,6 +92,94 @@ struct CaptureForm {
     reason = "it only carries the description of `route::receive`"
 )]
 fn post_capture() {}
+
+/// Ask which files are known.
+///
+/// Hashes first, bytes only if they are not known: one answer for each hash, in the order asked.
+#[utoipa::path(
+    post,
+    path = "/v1/datasets/{dataset}/captures/check",
+    tag = "captures",
+    security(("key" = [])),
+    params(("dataset" = String, Path, description = "Name or id of the dataset")),
+    request_body = CheckCaptures,
+    responses(
+        (status = 200, description = "Which are known", body = CheckedCaptures),
+        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Not 1 to 1,000 hashes", body = Problem, content_type = "application/problem+json")
+    )
+)]
+#[allow(
+    dead_code,
+    reason = "it only carries the description of `known::check`"
+)]
+fn check_captures() {}
+
+/// Ask how far an upload is.
+///
+/// An upload begins with a `POST` to the captures route that says `Upload-Complete: ?0`;
+/// the `Location` of its answer, 201, is this path.
+#[utoipa::path(
+    head,
+    path = "/v1/uploads/{upload}",
+    tag = "uploads",
+    security(("key" = [])),
+    params(("upload" = String, Path, description = "The upload's id")),
+    responses(
+        (status = 204, description = "Upload-Offset, Upload-Complete, Upload-Length and Upload-Limit tell it; once it is complete X-Capture-Id and X-Capture-Status too"),
+        (status = 404, description = "No such upload of this key"),
+        (status = 410, description = "It was not continued in time")
+    )
+)]
+#[allow(
+    dead_code,
+    reason = "it only carries the description of `draft::stand`"
+)]
+fn upload_offset() {}
+
+/// Go on with an upload.
+///
+/// `Upload-Complete: ?1` says that these are its last bytes: the answer is that of a whole upload.
+#[utoipa::path(
+    patch,
+    path = "/v1/uploads/{upload}",
+    tag = "uploads",
+    security(("key" = [])),
+    params(
+        ("upload" = String, Path, description = "The upload's id"),
+        ("Upload-Offset" = u64, Header, description = "Where the bytes belong"),
+        ("Upload-Complete" = String, Header, description = "?1 with the last bytes, else ?0"),
+        ("Content-Digest" = Option<String>, Header, description = "sha-256 of this body; if it does not match, none of it is kept")
+    ),
+    request_body(content = Vec<u8>, content_type = "application/partial-upload"),
+    responses(
+        (status = 204, description = "The bytes are durable; more is to come"),
+        (status = 202, description = "The photo is durable, and on its way to a verdict", body = CaptureReceipt),
+        (status = 200, description = "The dataset has these bytes already", body = CaptureReceipt),
+        (status = 409, description = "The bytes do not begin where the upload ends: Upload-Offset tells where; or a newer request took over", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The body broke off, and what came is kept; or a part behind the server is away", body = Problem, content_type = "application/problem+json")
+    )
+)]
+#[allow(
+    dead_code,
+    reason = "it only carries the description of `draft::patch`"
+)]
+fn append_to_upload() {}
+
+/// Give an upload up.
+#[utoipa::path(
+    delete,
+    path = "/v1/uploads/{upload}",
+    tag = "uploads",
+    security(("key" = [])),
+    params(("upload" = String, Path, description = "The upload's id")),
+    responses((status = 204, description = "Nothing of it is left"))
+)]
+#[allow(
+    dead_code,
+    reason = "it only carries the description of `draft::cancel`"
+)]
+fn cancel_upload() {}
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use schemas::ObjectKey;
@@ -85,7 +86,7 @@ impl Originals {
             }
             Self::Remote(store) => {
                 let at = Path::from(key.to_string());
-                let put = put_remote(store.as_ref(), &at, &photo);
+                let put = put_once(store.as_ref(), &at, &photo.pieces, photo.num_bytes);
                 let done = tokio::time::timeout(DEADLINE, put).await;
                 done.unwrap_or(Err(StoreError::Deadline))
             }
@@ -115,8 +116,14 @@ impl Originals {
     }
 }
 
-async fn put_remote(store: &dyn ObjectStore, at: &Path, photo: &Photo) -> Result<(), StoreError> {
-    let payload: PutPayload = photo.pieces.iter().cloned().collect();
+/// Writes an object that is written once: whoever finds it there already has written it.
+pub(crate) async fn put_once(
+    store: &dyn ObjectStore,
+    at: &Path,
+    pieces: &[Bytes],
+    num_bytes: u64,
+) -> Result<(), StoreError> {
+    let payload: PutPayload = pieces.iter().cloned().collect();
     let mut mode = PutMode::Create;
     let mut failure = StoreError::Lost;
     for attempt in 0..ATTEMPTS {
@@ -128,11 +135,11 @@ async fn put_remote(store: &dyn ObjectStore, at: &Path, photo: &Photo) -> Result
         // Yes, no and "exists already" may all be wrong after a lost reply; what the
         // store shows is not.
         match (store.head(at).await, put) {
-            (Ok(object), _) if object.size == photo.num_bytes => return Ok(()),
+            (Ok(object), _) if object.size == num_bytes => return Ok(()),
             (Ok(object), _) => {
                 warn!(
-                    object = %at, stored_bytes = object.size, num_bytes = photo.num_bytes,
-                    "a stored original is not what its hash says; it is replaced"
+                    object = %at, stored_bytes = object.size, num_bytes,
+                    "a stored object is not what its name says; it is replaced"
                 );
                 mode = PutMode::Overwrite;
             }

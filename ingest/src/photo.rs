@@ -34,9 +34,15 @@ pub(crate) struct PhotoReader {
     hasher: sha2::Sha256,
     /// The first bytes, until they have told what this is.
     head: Option<Vec<u8>>,
-    pieces: Vec<Bytes>,
-    gathered: BytesMut,
+    pieces: Pieces,
     room: Room,
+}
+
+/// Bytes in order, in not too many pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    whole: Vec<Bytes>,
+    gathered: BytesMut,
 }
 
 impl PhotoReader {
@@ -46,8 +52,7 @@ impl PhotoReader {
             num_bytes: 0,
             hasher: sha2::Sha256::new(),
             head: Some(Vec::new()),
-            pieces: Vec::new(),
-            gathered: BytesMut::new(),
+            pieces: Pieces::default(),
             room,
         }
     }
@@ -73,7 +78,7 @@ impl PhotoReader {
                 self.judge_head()?;
             }
         }
-        self.keep(chunk);
+        self.pieces.keep(chunk);
         Ok(())
     }
 
@@ -83,9 +88,8 @@ impl PhotoReader {
             return Err(refusal::empty_body());
         }
         self.judge_head()?;
-        self.flush();
         Ok(Photo {
-            pieces: self.pieces,
+            pieces: self.pieces.take(),
             num_bytes: self.num_bytes,
             sha256: Sha256::from(<[u8; 32]>::from(self.hasher.finalize())),
             _room: self.room,
@@ -93,17 +97,31 @@ impl PhotoReader {
     }
 
     fn judge_head(&mut self) -> Result<(), ApiError> {
-        match self.head.take().map(|head| Format::sniff(&head)) {
-            Some(Some(format)) if !format.is_picture() => Err(refusal::not_an_image(Some(format))),
-            Some(None) => Err(refusal::not_an_image(None)),
-            _ => Ok(()),
-        }
+        self.head.take().map_or(Ok(()), |head| judge_head(&head))
+    }
+}
+
+/// Refuses what its first [`Format::SNIFF_BYTES`], or all its bytes if they are fewer,
+/// show to be no picture.
+pub(crate) fn judge_head(head: &[u8]) -> Result<(), ApiError> {
+    match Format::sniff(head) {
+        Some(format) if !format.is_picture() => Err(refusal::not_an_image(Some(format))),
+        None => Err(refusal::not_an_image(None)),
+        Some(_) => Ok(()),
+    }
+}
+
+impl Pieces {
+    /// All there are; none stay.
+    pub(crate) fn take(&mut self) -> Vec<Bytes> {
+        self.flush();
+        std::mem::take(&mut self.whole)
     }
 
-    fn keep(&mut self, chunk: Bytes) {
+    pub(crate) fn keep(&mut self, chunk: Bytes) {
         if chunk.len() >= GATHER_BYTES {
             self.flush();
-            self.pieces.push(chunk);
+            self.whole.push(chunk);
         } else {
             if self.gathered.len() + chunk.len() > self.gathered.capacity() {
                 self.flush();
@@ -115,7 +133,7 @@ impl PhotoReader {
 
     fn flush(&mut self) {
         if !self.gathered.is_empty() {
-            self.pieces.push(self.gathered.split().freeze());
+            self.whole.push(self.gathered.split().freeze());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header, request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use catalog::RequestScope;
@@ -14,18 +14,19 @@ use catalog::http::{ApiError, authorize, require_dataset};
 use chrono::Utc;
 use metrics::counter;
 use schemas::http::Scope;
-use tracing::error;
 
-use crate::accept::{Receipt, Upload, accept};
+use crate::accept::Receipt;
 use crate::body::RequestBody;
 use crate::digest::Declared;
+use crate::draft::{self, Announced, Version};
 use crate::fields::{Fields, Standing, idempotency_key};
+use crate::form;
+use crate::intake::{self, Arrival};
 use crate::lease::Claim;
 use crate::meter::{Limits, Meter};
 use crate::metrics::{REQUESTS, Step};
 use crate::photo::{Photo, PhotoReader};
 use crate::service::Service;
-use crate::{form, refusal};
 
 const CAPTURE_ID: HeaderName = HeaderName::from_static("x-capture-id");
 const CAPTURE_STATUS: HeaderName = HeaderName::from_static("x-capture-status");
@@ -34,7 +35,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route(
             "/v1/datasets/{dataset}/captures",
-            post(receive).put(receive),
+            post(receive).put(receive).options(draft::options),
         )
         // The meter has the limit, and tells it in its own words.
         .layer(DefaultBodyLimit::disable())
@@ -48,6 +49,11 @@ async fn receive(
 ) -> Response {
     let (request, body) = request.into_parts();
     let body = RequestBody::new(body);
+    let version = Version::of(&request.headers);
+    let announced = version.announced(&request.headers);
+    if announced == Some(Announced::MoreToCome) {
+        return draft::create(&service, &dataset, &request, body).await;
+    }
     let answer = upload(&service, &dataset, &request, body.clone()).await;
     let name = answer.as_ref().map_or_else(
         |refusal| refusal.code,
@@ -55,7 +61,13 @@ async fn receive(
     );
     counter!(REQUESTS, "answer" => name).increment(1);
     match answer {
-        Ok(receipt) => receipt.into_response(),
+        Ok(receipt) => {
+            let mut response = receipt.into_response();
+            if announced == Some(Announced::Complete) {
+                version.tell(response.headers_mut(), true);
+            }
+            response
+        }
         Err(refusal) => refuse(refusal, body, &request),
     }
 }
@@ -113,37 +125,15 @@ async fn upload(
             return Err(refusal);
         }
     };
-    match claim {
-        Claim::Fresh(ticket) => {
-            let upload = Upload {
-                dataset,
-                details,
-                standing,
-                photo,
-                ticket,
-                received_at,
-                place,
-            };
-            // A task of its own, because this future is dropped with its connection.
-            let accepting = service.tasks.spawn(accept(Arc::clone(service), upload));
-            accepting.await.unwrap_or_else(|join_error| {
-                error!(%join_error, "taking an upload in failed");
-                Err(refusal::internal())
-            })
-        }
-        Claim::Answered {
-            fingerprint,
-            answer,
-        } => {
-            if details.fingerprint(photo.sha256) != fingerprint {
-                return Err(refusal::idempotency_key_reused());
-            }
-            Receipt::from_stored(&answer).ok_or_else(|| {
-                error!(?answer, "a kept answer is no receipt");
-                refusal::internal()
-            })
-        }
-    }
+    let arrival = Arrival {
+        dataset,
+        details,
+        standing,
+        photo,
+        received_at,
+        place,
+    };
+    intake::take_in(service, claim, arrival).await
 }
 
 async fn read(
@@ -162,21 +152,27 @@ async fn read(
     Ok((fields, reader.finish()?))
 }
 
-/// A background uploader of a phone reads headers only, so they say it all.
-impl IntoResponse for Receipt {
-    fn into_response(self) -> Response {
+impl Receipt {
+    /// Writes the receipt into an answer's headers: a background uploader of a phone reads
+    /// nothing else.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
         let id = self.body.id.to_string();
         let status = self.body.status.as_str();
-        let mut response = (self.status, axum::Json(self.body)).into_response();
-        let headers = response.headers_mut();
         headers.insert(CAPTURE_STATUS, HeaderValue::from_static(status));
-        for (name, value) in [
-            (header::LOCATION, format!("/v1/captures/{id}")),
-            (CAPTURE_ID, id),
-        ] {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
+        if let Ok(id) = HeaderValue::try_from(id) {
+            headers.insert(CAPTURE_ID, id);
+        }
+    }
+}
+
+impl IntoResponse for Receipt {
+    fn into_response(self) -> Response {
+        let location = format!("/v1/captures/{}", self.body.id);
+        let mut response = (self.status, axum::Json(&self.body)).into_response();
+        let headers = response.headers_mut();
+        self.tell(headers);
+        if let Ok(location) = HeaderValue::try_from(location) {
+            headers.insert(header::LOCATION, location);
         }
         response
     }

@@ -14,17 +14,22 @@ use rdkafka::error::KafkaError;
 use schemas::CaptureId;
 use schemas::events::CaptureReceived;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::admission::Admission;
 use crate::originals::{Originals, StoreError};
 use crate::publish::Publisher;
-use crate::{IngestSettings, InvalidSettings, metrics, route};
+use crate::uploads::{self, Turns};
+use crate::{IngestSettings, InvalidSettings, dialects, draft, known, metrics, route, tus};
 
 /// How long one good readiness check holds. Longer hides an outage from the load
 /// balancer; shorter lets whoever asks often make the store write often.
 const READY_FOR: Duration = Duration::from_secs(1);
+
+/// How often uploads whose time is over are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The captures route and what it stands on; clones share it.
 #[derive(Clone)]
@@ -36,6 +41,9 @@ pub struct Ingest {
 pub(crate) struct Service {
     pub catalog: Catalog,
     pub originals: Originals,
+    /// Where the parts of uploads go.
+    pub store: Arc<dyn ObjectStore>,
+    pub turns: Arc<Turns>,
     pub publisher: Publisher,
     pub admission: Admission,
     pub settings: IngestSettings,
@@ -112,7 +120,7 @@ impl Ingest {
         let settings = settings.validated()?;
         metrics::describe();
         let folder = local_root.clone().unwrap_or_default();
-        let originals = Originals::new(store, local_root)
+        let originals = Originals::new(Arc::clone(&store), local_root)
             .map_err(|source| IngestError::Folder { folder, source })?;
         let publisher = Publisher::new(brokers).map_err(|source| IngestError::Producer {
             brokers: brokers.into(),
@@ -122,6 +130,8 @@ impl Ingest {
             service: Arc::new(Service {
                 catalog,
                 originals,
+                store,
+                turns: Arc::default(),
                 publisher,
                 admission: Admission::new(&settings),
                 settings,
@@ -131,9 +141,26 @@ impl Ingest {
         })
     }
 
-    /// The route `/v1/datasets/{dataset}/captures`, to be merged with the others.
+    /// The routes of uploads, to be merged with the others.
     pub fn router(&self) -> Router {
         route::router(Arc::clone(&self.service))
+            .merge(known::router(Arc::clone(&self.service)))
+            .merge(draft::router(Arc::clone(&self.service)))
+            .merge(tus::router(Arc::clone(&self.service)))
+            .merge(dialects::router(&self.service))
+    }
+
+    /// Removes uploads that nobody continued in time, every minute until `shutdown`.
+    pub async fn sweep_uploads(&self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(SWEEP_EVERY) => {}
+            }
+            if let Err(error) = uploads::sweep(&self.service).await {
+                warn!(%error, "looking for uploads whose time is over failed; trying again");
+            }
+        }
     }
 
     /// For `/readyz`: whether the broker has the topic and the store takes a byte, now.

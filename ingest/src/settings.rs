@@ -34,6 +34,13 @@ pub struct IngestSettings {
     pub min_bytes_per_second: u64,
     /// How long a body may be slower than that at its beginning.
     pub grace: Duration,
+    /// How many resumable uploads of one key may be open. More let one key that never
+    /// completes anything fill the catalog; fewer refuse an app whose phones share a key.
+    pub max_open_uploads_per_key: u64,
+    /// What the open uploads of one dataset may take of the object store, in bytes, announced
+    /// lengths included. More lets the abandoned fill the disk for a day; less refuses a
+    /// large event's phones.
+    pub max_open_bytes_per_dataset: u64,
 }
 
 impl Default for IngestSettings {
@@ -47,6 +54,8 @@ impl Default for IngestSettings {
             idle_timeout: Duration::from_secs(10),
             min_bytes_per_second: 32 << 10,
             grace: Duration::from_secs(15),
+            max_open_uploads_per_key: 10_000,
+            max_open_bytes_per_dataset: 8 << 30,
         }
     }
 }

@@ -47,7 +47,7 @@ async fn purge(catalog: &Catalog, store: &dyn ObjectStore, rest: Duration) -> Re
 
 async fn remove_objects(store: &dyn ObjectStore, dataset: &DatasetId) -> Result<u64, Failure> {
     let mut num_objects = 0;
-    for folder in ["originals", "tables"] {
+    for folder in ["originals", "tables", "uploads"] {
         let mut listed = store.list(Some(&Path::from(format!("{folder}/{dataset}"))));
         while let Some(object) = listed.try_next().await? {
             match store.delete(&object.location).await {
@@ -82,7 +82,11 @@ mod tests {
                 policy: Default::default(),
             };
             let dataset = catalog.create_dataset("main", &new).await.unwrap().id;
-            for key in ["originals/{}/ab/cd", "tables/{}/photos/x.parquet"] {
+            for key in [
+                "originals/{}/ab/cd",
+                "tables/{}/photos/x.parquet",
+                "uploads/{}/x/0-1",
+            ] {
                 let key = Path::from(key.replace("{}", dataset.as_str()));
                 store.put(&key, "x".into()).await.unwrap();
             }
@@ -97,7 +101,7 @@ mod tests {
                 .await
                 .unwrap()
                 .len(),
-            4,
+            6,
             "too early"
         );
         purge(&catalog, &store, Duration::ZERO).await.unwrap();
@@ -107,7 +111,7 @@ mod tests {
             .try_collect()
             .await
             .unwrap();
-        assert_eq!(left.len(), 2);
+        assert_eq!(left.len(), 3);
         assert!(
             left.iter()
                 .all(|key| key.as_ref().contains(datasets[1].as_str())),

@@ -283,6 +283,33 @@ pub struct CaptureReceipt {
     pub duplicate_of: Option<CaptureId>,
 }
 
+/// Body of `POST /v1/datasets/{dataset}/captures/check`: 1 to 1,000 hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckCaptures {
+    /// SHA-256 of files that might be sent, 64 hex digits each.
+    pub sha256: Vec<String>,
+}
+
+/// Answer to [`CheckCaptures`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckedCaptures {
+    /// One for each hash, in the order asked.
+    pub results: Vec<CheckedCapture>,
+}
+
+/// Whether a dataset has a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckedCapture {
+    /// The hash, 64 lower-case hex digits.
+    pub sha256: String,
+    /// Whether the dataset has these bytes, so that sending them is of no use.
+    pub known: bool,
+    /// The capture that brought them first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureId>,
+}
+
 /// CleanVision's quality scores: 0 to 1, low is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Scores {

@@ -77,6 +77,11 @@ uuid_id! {
 }
 
 uuid_id! {
+    /// One upload that arrives in several requests: a UUID version 7.
+    UploadId, "upload id"
+}
+
+uuid_id! {
     /// One training: a UUID version 7.
     TrainingId, "training id"
 }

@@ -6,7 +6,7 @@
 //! I/O in this crate, and it depends on nothing heavy, so that phones can have it.
 
 mod ids;
-pub use ids::{CaptureId, DatasetId, InvalidId, ModelId, Sha256, TrainingId};
+pub use ids::{CaptureId, DatasetId, InvalidId, ModelId, Sha256, TrainingId, UploadId};
 
 mod labels;
 pub use labels::{InvalidLabel, Label, MAX_LABEL_BYTES};

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{DatasetId, ModelId, Sha256, TrainingId};
+use crate::{DatasetId, ModelId, Sha256, TrainingId, UploadId};
 
 /// Where something lies in the object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub enum ObjectKey {
         dataset: DatasetId,
         /// The hash of its bytes.
         sha256: Sha256,
+    },
+    /// Some bytes of an upload that is not complete yet: written once, never changed.
+    UploadPart {
+        /// The dataset it is sent to.
+        dataset: DatasetId,
+        /// The upload.
+        upload: UploadId,
+        /// Where in the upload its first byte belongs.
+        first_byte: u64,
+        /// Under which turn it was written, so that two writers never meet in one object.
+        fence: u64,
     },
     /// The root of the Delta table of accepted photos.
     PhotosTable {
@@ -54,6 +65,12 @@ impl fmt::Display for ObjectKey {
                 let hex = sha256.to_string();
                 write!(f, "originals/{dataset}/{}/{hex}", &hex[..2])
             }
+            Self::UploadPart {
+                dataset,
+                upload,
+                first_byte,
+                fence,
+            } => write!(f, "uploads/{dataset}/{upload}/{first_byte}-{fence}"),
             Self::PhotosTable { dataset } => write!(f, "tables/{dataset}/photos"),
             Self::RejectionsTable { dataset } => write!(f, "tables/{dataset}/rejections"),
             Self::Checkpoint { training, name } => write!(f, "checkpoints/{training}/{name}"),
@@ -73,6 +90,7 @@ impl FromStr for ObjectKey {
                     _ => None,
                 }
             }
+            ["uploads", dataset, upload, part] => upload_part(dataset, upload, part),
             ["tables", dataset, "photos"] => dataset
                 .parse()
                 .ok()
@@ -97,6 +115,16 @@ impl FromStr for ObjectKey {
     }
 }
 
+fn upload_part(dataset: &str, upload: &str, part: &str) -> Option<ObjectKey> {
+    let (first_byte, fence) = part.split_once('-')?;
+    Some(ObjectKey::UploadPart {
+        dataset: dataset.parse().ok()?,
+        upload: upload.parse().ok()?,
+        first_byte: first_byte.parse().ok()?,
+        fence: fence.parse().ok()?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +136,12 @@ mod tests {
             ObjectKey::Original {
                 dataset: dataset.clone(),
                 sha256: Sha256::of(b"x"),
+            },
+            ObjectKey::UploadPart {
+                dataset: dataset.clone(),
+                upload: UploadId::new(),
+                first_byte: 4 << 20,
+                fence: 3,
             },
             ObjectKey::PhotosTable {
                 dataset: dataset.clone(),

@@ -91,17 +91,23 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let problem = Problem {
+impl ApiError {
+    /// The error as the body of an answer has it.
+    pub fn problem(&self) -> Problem {
+        Problem {
             kind: "about:blank".into(),
             title: self.status.canonical_reason().unwrap_or("Error").into(),
             status: self.status.as_u16(),
             code: self.code.into(),
-            detail: self.detail,
-            hint: self.hint,
-        };
-        let body = serde_json::to_vec(&problem).expect("texts and numbers have a JSON form");
+            detail: self.detail.clone(),
+            hint: self.hint.clone(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.problem()).expect("texts and numbers have a JSON form");
         let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(

@@ -357,8 +357,12 @@ impl Form {
         self
     }
 
-    pub fn file(mut self, file_name: &str, photo: &[u8]) -> Self {
-        self.open(&format!("name=\"file\"; filename=\"{file_name}\""));
+    pub fn file(self, file_name: &str, photo: &[u8]) -> Self {
+        self.file_part("file", file_name, photo)
+    }
+
+    pub fn file_part(mut self, name: &str, file_name: &str, photo: &[u8]) -> Self {
+        self.open(&format!("name=\"{name}\"; filename=\"{file_name}\""));
         self.bytes.extend_from_slice(photo);
         self.bytes.extend_from_slice(b"\r\n");
         self

@@ -8,8 +8,12 @@ mod harness;
 
 mod accepted;
 mod connections;
+mod dialects;
 mod hostile;
 mod idempotency;
+mod known;
 mod labels;
 mod outages;
 mod refused;
+mod resumable;
+mod tus;

@@ -157,6 +157,7 @@ pub struct Running {
     stages: JoinHandle<()>,
     trainer: JoinHandle<()>,
     lost: JoinHandle<()>,
+    sweep: JoinHandle<()>,
     ingest: Ingest,
     catalog: Catalog,
     broker: EmbeddedBroker,
@@ -275,6 +276,10 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         shutdown.clone(),
         DRAIN_REQUESTS,
     ));
+    let sweep = tokio::spawn({
+        let (ingest, shutdown) = (ingest.clone(), shutdown.clone());
+        async move { ingest.sweep_uploads(shutdown).await }
+    });
     let lost = tokio::spawn({
         let (progress, ingest) = (broker.progress(), ingest.clone());
         let shutdown = shutdown.clone();
@@ -295,6 +300,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         stages,
         trainer,
         lost,
+        sweep,
         ingest,
         catalog,
         broker,
@@ -310,6 +316,7 @@ impl Running {
         // The server bounds itself; a task that failed has nothing left to drain.
         let _ = self.server.await;
         let _ = self.lost.await;
+        let _ = self.sweep.await;
         self.ingest.drain(DRAIN_REQUESTS).await;
         self.stages_shutdown.cancel();
         if tokio::time::timeout(DRAIN_STAGES, self.stages)
