@@ -44,7 +44,7 @@ pub(crate) struct Prepared {
 /// Checks a photo and makes of it what will be sent.
 pub(crate) fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, TintypeError> {
     let format = check(&bytes, policy)?;
-    let bytes = match policy.location {
+    let bytes = match policy.location.unwrap_or_default() {
         Location::Keep => bytes,
         Location::Strip => privacy::strip(bytes, format)?,
     };

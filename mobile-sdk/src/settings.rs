@@ -22,18 +22,18 @@ pub struct Settings {
 /// When photos are sent, and what is sent of them.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Policy {
-    /// Which photo goes first.
-    #[uniffi(default)]
-    pub order: Order,
-    /// Which networks may be used.
-    #[uniffi(default)]
-    pub network: Network,
-    /// Whether the device must be charging.
-    #[uniffi(default)]
-    pub power: Power,
-    /// What happens to the place where a photo was taken.
-    #[uniffi(default)]
-    pub location: Location,
+    /// Which photo goes first; the oldest if absent.
+    #[uniffi(default = None)]
+    pub order: Option<Order>,
+    /// Which networks may be used; the unmetered if absent.
+    #[uniffi(default = None)]
+    pub network: Option<Network>,
+    /// Whether the device must be charging; it need not if absent.
+    #[uniffi(default = None)]
+    pub power: Option<Power>,
+    /// What happens to the place where a photo was taken; it is taken out if absent.
+    #[uniffi(default = None)]
+    pub location: Option<Location>,
     /// Photos that may wait. More, and the app's start takes longer than a person
     /// notices; fewer, and a week without network fills the queue.
     #[uniffi(default = 10000)]
@@ -63,10 +63,10 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            order: Order::default(),
-            network: Network::default(),
-            power: Power::default(),
-            location: Location::default(),
+            order: None,
+            network: None,
+            power: None,
+            location: None,
             max_photos: 10_000,
             max_waiting_bytes: 2 << 30,
             max_photo_bytes: 32 << 20,
@@ -144,13 +144,22 @@ pub enum HoldReason {
 }
 
 impl Policy {
+    /// Which photo goes first.
+    pub(crate) fn order(&self) -> Order {
+        self.order.unwrap_or_default()
+    }
+
     /// Why nothing may be sent under these conditions, if so.
     pub(crate) fn hold(&self, now: Conditions) -> Option<HoldReason> {
+        let (network, power) = (
+            self.network.unwrap_or_default(),
+            self.power.unwrap_or_default(),
+        );
         if !now.is_online {
             Some(HoldReason::Offline)
-        } else if now.is_metered && self.network == Network::Unmetered {
+        } else if now.is_metered && network == Network::Unmetered {
             Some(HoldReason::Metered)
-        } else if !now.is_charging && self.power == Power::Charging {
+        } else if !now.is_charging && power == Power::Charging {
             Some(HoldReason::NotCharging)
         } else {
             None

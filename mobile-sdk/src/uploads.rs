@@ -374,7 +374,7 @@ impl Uploads {
     fn finish_report(&self, report: &mut RunReport, hold: Option<HoldReason>) {
         let state = self.state();
         report.held = hold.or(state.held);
-        let waiting = state.queue.waiting(self.policy.order);
+        let waiting = state.queue.waiting(self.policy.order());
         report.num_waiting = waiting.count() as u32;
         report.num_undecided = state.verdicts.len() as u32;
         let now = Instant::now();

@@ -84,7 +84,7 @@ impl Uploads {
         if state.offers.has_no_check {
             return Vec::new();
         }
-        let waiting = state.queue.waiting(self.policy.order);
+        let waiting = state.queue.waiting(self.policy.order());
         let unasked = waiting.filter(|entry| {
             let id = &entry.ticket.id;
             // One that has an upload begun is best gone on with.

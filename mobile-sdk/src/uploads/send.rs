@@ -71,7 +71,7 @@ impl Uploads {
             return None;
         }
         let now = Instant::now();
-        let mut waiting = state.queue.waiting(self.policy.order);
+        let mut waiting = state.queue.waiting(self.policy.order());
         let next = waiting
             .find(|entry| {
                 let id = entry.ticket.id;

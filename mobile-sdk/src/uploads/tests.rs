@@ -249,9 +249,9 @@ fn a_refused_photo_holds_up_no_other_and_a_refused_key_holds_up_all() {
 fn nothing_is_sent_against_the_policy() {
     let bench = Bench::new();
     let uploads = bench.open(Policy {
-        order: Order::NewestFirst,
-        network: Network::Unmetered,
-        power: crate::Power::Charging,
+        order: Some(Order::NewestFirst),
+        network: Some(Network::Unmetered),
+        power: Some(crate::Power::Charging),
         ..one_by_one()
     });
     uploads.add(labelled("cup"), photo(1)).unwrap();
