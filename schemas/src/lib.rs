@@ -32,6 +32,9 @@ pub mod table;
 mod input_spec;
 pub use input_spec::{InputSpec, Layout, PreprocessError};
 
+mod golden;
+pub use golden::{Golden, GoldenPhoto, golden_picture, input_sha256};
+
 pub mod http;
 
 pub mod training;

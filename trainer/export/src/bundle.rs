@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::{BASE64, HEXLOWER};
 use graph::Graph;
-use schemas::{InputSpec, Layout};
+use schemas::{Golden, GoldenPhoto, InputSpec, Layout, golden_picture, input_sha256};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -148,7 +148,7 @@ pub fn export(job: Export<'_>) -> Result<Bundle, ExportError> {
     bundle.add(LABELS_FILE, info.labels_txt().into_bytes());
     let preprocess = info.file_input(Layout::Nhwc);
     bundle.add("preprocess.json", json("preprocess.json", &preprocess)?);
-    let golden = Golden::of(graph, info)?;
+    let golden = golden(graph, info)?;
     bundle.add("golden.json", json("golden.json", &golden)?);
     Ok(bundle)
 }
@@ -215,47 +215,41 @@ impl Bundle {
     }
 }
 
-/// `golden.json`: a drawn picture and what the network makes of it, so that a phone can
-/// check its own runtime and preprocessing.
-#[derive(Debug, Serialize)]
-struct Golden {
-    width: usize,
-    height: usize,
-    /// RGB bytes, row by row, in Base64. A file's input is each byte / 255.
-    pixels: String,
-    logits: Vec<f32>,
-    probabilities: Vec<f32>,
-}
-
-impl Golden {
-    fn of(graph: &Graph, info: &ModelInfo) -> Result<Self, ExportError> {
-        let (height, width) = (graph.input.height, graph.input.width);
-        let pixels = picture(height, width);
+/// The answers of `golden.json`: of a picture of the input's own size, and of one that must
+/// be resized first.
+fn golden(graph: &Graph, info: &ModelInfo) -> Result<Golden, ExportError> {
+    let (height, width) = (graph.input.height, graph.input.width);
+    let file_input = info.file_input(Layout::Nhwc);
+    let mut interpreter = Interpreter::new(graph)?;
+    let mut logits_of = |plain: &[f32]| -> Result<Vec<f32>, ExportError> {
         let channels = info.input.mean.iter().zip(&info.input.std).cycle();
-        let values = pixels.iter().zip(channels);
-        let normal =
-            |(&byte, (mean, std)): (&u8, (&f32, &f32))| (f32::from(byte) / 255.0 - mean) / std;
-        let input: Vec<f32> = values.map(normal).collect();
-        let logits = Interpreter::new(graph)?.run(&input).to_vec();
-        Ok(Self {
-            width,
-            height,
-            pixels: BASE64.encode(&pixels),
-            probabilities: softmax(&logits, info.temperature),
-            logits,
-        })
-    }
-}
-
-/// Two ramps and a fine pattern: every byte occurs, and a swap of channels, rows and
-/// columns shows.
-fn picture(height: usize, width: usize) -> Vec<u8> {
-    let places = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
-    let pixel = |(y, x): (usize, usize)| [x * 255 / width, y * 255 / height, (x * 7) ^ (y * 13)];
-    places
-        .flat_map(pixel)
-        .map(|value| (value & 255) as u8)
-        .collect()
+        let normal = plain.iter().zip(channels);
+        let input: Vec<f32> = normal
+            .map(|(value, (mean, std))| (value - mean) / std)
+            .collect();
+        Ok(interpreter.run(&input).to_vec())
+    };
+    let pixels = golden_picture(width, height);
+    let plain: Vec<f32> = pixels.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    let logits = logits_of(&plain)?;
+    let (photo_width, photo_height) = GoldenPhoto::SIZE;
+    let photo = golden_picture(photo_width, photo_height);
+    let photo_input = file_input
+        .preprocess(&photo, photo_width, photo_height)
+        .map_err(|error| ExportError::Info(error.to_string()))?;
+    Ok(Golden {
+        width,
+        height,
+        pixels: BASE64.encode(&pixels),
+        probabilities: softmax(&logits, info.temperature),
+        photo: Some(GoldenPhoto {
+            width: photo_width,
+            height: photo_height,
+            input_sha256: input_sha256(&photo_input),
+            logits: logits_of(&photo_input)?,
+        }),
+        logits,
+    })
 }
 
 fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {

@@ -26,13 +26,16 @@ pub(super) async fn list(
     headers: HeaderMap,
     ApiQuery(query): ApiQuery<ListQuery>,
 ) -> Result<Json<ModelList>, ApiError> {
-    let principal = authorize(&api.catalog, &headers, Scope::Read).await?;
+    let principal = asker(&api, &headers).await?;
     let dataset = query.dataset(&api, &principal).await?;
     let models = api
         .catalog
         .list_models(&principal, dataset.as_ref())
         .await?;
-    Ok(Json(ModelList { models }))
+    let models = models.into_iter().map(|model| seen_by(&principal, model));
+    Ok(Json(ModelList {
+        models: models.collect(),
+    }))
 }
 
 /// Tells what a model is and how good.
@@ -49,8 +52,9 @@ pub(super) async fn show(
     headers: HeaderMap,
     ApiPath(id): ApiPath<String>,
 ) -> Result<Json<Model>, ApiError> {
-    let principal = authorize(&api.catalog, &headers, Scope::Read).await?;
-    Ok(Json(find(&api, &principal, &id).await?))
+    let principal = asker(&api, &headers).await?;
+    let model = find(&api, &principal, &id).await?;
+    Ok(Json(seen_by(&principal, model)))
 }
 
 /// Sends a file of a model. Its hash is the `ETag`, so that a phone that has it is told so.
@@ -71,8 +75,8 @@ pub(super) async fn file(
     headers: HeaderMap,
     ApiPath((id, name)): ApiPath<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let principal = authorize(&api.catalog, &headers, Scope::Read).await?;
-    let model = find(&api, &principal, &id).await?;
+    let principal = asker(&api, &headers).await?;
+    let model = seen_by(&principal, find(&api, &principal, &id).await?);
     let Some(file) = model.files.iter().find(|file| file.name == name) else {
         let names: Vec<&str> = model.files.iter().map(|file| file.name.as_str()).collect();
         let detail = format!("model {} has no such file", model.id);
@@ -172,7 +176,25 @@ pub(super) fn unknown(id: ModelId) -> ApiError {
         .hint("GET /v1/models lists those that this key may see")
 }
 
-/// Who may ask a model about a photo: those who read, and apps that upload.
+/// A model as the caller may see it. An app's key, with the scope `upload` alone, sees what a
+/// phone needs to run it, and not the photos that the evaluation names, nor the weights.
+fn seen_by(principal: &Principal, mut model: Model) -> Model {
+    const FOR_PHONES: [&str; 4] = [
+        "manifest.json",
+        "labels.txt",
+        "preprocess.json",
+        "golden.json",
+    ];
+    if !principal.has(Scope::Read) && !principal.has(Scope::Train) {
+        model.evaluation = serde_json::Value::Null;
+        model.files.retain(|file| {
+            FOR_PHONES.contains(&file.name.as_str()) || file.name.starts_with("model")
+        });
+    }
+    model
+}
+
+/// Who may ask a model about a photo, or fetch it: those who read, and apps that upload.
 pub(super) async fn asker(api: &Api, headers: &HeaderMap) -> Result<Principal, ApiError> {
     authorize_any(&api.catalog, headers, &[Scope::Read, Scope::Upload]).await
 }
