@@ -61,8 +61,8 @@ class Postgres(Daemon):
 
     def command(self):
         data = self.folder / "data"
-        return [self.bin / "postgres", "-D", data, "-p", self.port(), "-h", "127.0.0.1", "-k", data,
-                "-c", "max_connections=200", "-c", "shared_buffers=64MB"], self.as_owner()
+        return [self.bin / "postgres", "-D", data, "-p", self.port(), "-h", "127.0.0.1",
+                "-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "shared_buffers=64MB"], self.as_owner()
 
     def answers(self):
         ask = [self.bin_or_fetch() / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port()), "-t", "2"]
