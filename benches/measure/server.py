@@ -47,13 +47,16 @@ class Server:
     def err(self):
         return Path(f"{self.folder}.err")
 
+    def command(self):
+        """The words that start it."""
+        return [self.binary, "up", "--data", self.folder, "--listen", f"127.0.0.1:{self.port}"]
+
     def start(self, wait=True):
         """Starts the process and waits until it says that an upload would succeed."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        command = [self.binary, "up", "--data", self.folder, "--listen", f"127.0.0.1:{self.port}"]
         with open(self.out, "ab") as out, open(self.err, "ab") as err:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=self.env,
+                self.command(), stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=self.env,
                 start_new_session=True,
             )
         self.starts += 1
@@ -65,7 +68,7 @@ class Server:
         while time.monotonic() - begun < READY_WITHIN_S:
             if self.process.poll() is not None:
                 raise RuntimeError(
-                    f"tintype up ended with {self.process.returncode} instead of serving:\n"
+                    f"{self.folder.name} ended with {self.process.returncode} instead of serving:\n"
                     + self.err.read_text(errors="replace")[-2000:]
                 )
             try:
@@ -76,7 +79,7 @@ class Server:
             except Unanswered:
                 pass
             time.sleep(0.02)
-        raise RuntimeError(f"tintype up was not ready within {READY_WITHIN_S} s; see {self.err}")
+        raise RuntimeError(f"{self.folder.name} was not ready within {READY_WITHIN_S} s; see {self.err}")
 
     def is_alive(self):
         return self.process is not None and self.process.poll() is None

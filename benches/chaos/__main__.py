@@ -1,0 +1,221 @@
+"""Uploads while processes and servers die: `python3 benches/chaos [--smoke|--full]`.
+
+Starts Kafka, an S3 server and PostgreSQL (deploy/dev), ingest and processor processes on
+them, clients that upload and retry, and disturbs all of it in an order that the seed
+decides. At the end every promise is checked by readers that share no code with Tintype.
+Ends with 0 if all held, 1 if one was broken, 77 if a part cannot be had here."""
+
+import argparse
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+BENCHES = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(BENCHES), str(BENCHES.parent / "deploy" / "dev")]
+
+READERS = {"deltalake": "deltalake", "duckdb": "duckdb", "numpy": "numpy", "PIL": "pillow", "pyarrow": "pyarrow"}
+SKIPPED = 77
+# uploads, kills, rebalances, rounds of server kills, of server stops, their longest
+SMOKE = {"uploads": 1500, "kills": 40, "rebalances": 4, "server_kills": 1, "server_stops": 1, "longest_stop_s": 12.0}
+FULL = {"uploads": 100_000, "kills": 1000, "rebalances": 100, "server_kills": 30, "server_stops": 30,
+        "longest_stop_s": 40.0}
+# Bars of the issue.
+RECOVERY_P99_S, CLOSE_S, DRAIN_S = 10.0, 5.0, 60.0
+
+
+def main():
+    args = arguments()
+    if not all(importlib.util.find_spec(name) for name in READERS):
+        use_own_environment(args.scratch)
+    if not os.access(args.tintype, os.X_OK):
+        skip(f"{args.tintype} is no program; build it, or name it with --tintype")
+    from devservers.fleet import Fleet
+    from devservers.process import Failed
+
+    folder = args.scratch / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    fleet = None if args.embedded else Fleet(folder / "servers", args.tools)
+    try:
+        if fleet:
+            try:
+                fleet.up()
+            except Failed as failure:
+                skip(str(failure))
+        sys.exit(0 if run(args, folder, fleet) else 1)
+    finally:
+        if fleet:
+            fleet.down()
+
+
+def run(args, folder, fleet):
+    from chaos.cluster import Cluster
+    from chaos.faults import Faults
+    from chaos.load import DATASETS, Load
+    from chaos.oracle import Account, check, verdict_seconds
+    from measure import report as reports
+    from measure.ledger import Ledger
+
+    report = reports.Report("chaos", args.scratch)
+    report.note(f"seed {args.seed}; {vars(args)}")
+    # Shards by the handful: commits are where exactly-once is won or lost.
+    settings = {"shard_max_age_s": 2, "shard_max_rows": 64, "decode_threads": 1}
+    cluster = Cluster(args.tintype, folder, fleet, args.ingests, args.processors, settings)
+    ledger = Ledger(folder / "ledger.jsonl")
+    try:
+        cluster.start()
+        # Made pictures are not sharp as photos are.
+        names = {name: cluster.doors[0].create_dataset(name, quality="keep")["id"] for name in DATASETS}
+        load = Load(cluster, ledger, args.seed, args.clients, args.uploads, args.pace)
+        load.start()
+        faults = Faults(cluster, folder / "faults.jsonl", args.seed)
+        watch = Watch(cluster, load)
+        watch.start()
+        disturb(args, cluster, faults, load)
+        calm = time.monotonic()
+        report.figure("every client came home", load.finish(300) if args.cut else wait(load, 1800), True)
+        drained = settle(cluster, names)
+        report.figure("every capture has its verdict", drained, True)
+        report.at_most("from the last fault to an empty backlog, s", time.monotonic() - calm, DRAIN_S)
+        watch.stop.set()
+        ledger.close()
+        tell_faults(report, cluster, faults, watch)
+        check(report, cluster, Account(folder / "ledger.jsonl"), names)
+        took = [s for name, id_ in names.items() for s in verdict_seconds(cluster, name, id_)]
+        if took:
+            report.figure("from arrival to verdict, s, p50", reports.percentile(took, 0.5))
+            # A stopped server is away for up to 40 s by order: the bar is of kills alone.
+            bar = report.at_most if not args.server_stops else lambda what, value, _: report.figure(what, value)
+            bar("  p99 (recovery)", reports.percentile(took, 0.99), RECOVERY_P99_S)
+            report.figure("  longest", max(took))
+        report.figure("uploads answered a second", load.answered / max(1e-9, calm - load.begun))
+    finally:
+        cluster.end()
+    return report.end()
+
+
+def disturb(args, cluster, faults, load):
+    """Kind after kind: what breaks is then beside what broke it."""
+    faults.kills(args.kills, args.shortest_s, args.longest_s)
+    if cluster.fleet:
+        faults.rebalances(args.rebalances)
+        faults.server_kills(args.server_kills)
+        faults.server_stops(args.server_stops, args.longest_stop_s)
+
+
+def wait(load, within_s):
+    until = time.monotonic() + within_s
+    while not load.is_done() and time.monotonic() < until:
+        time.sleep(0.2)
+    return load.is_done()
+
+
+def settle(cluster, names, within_s=300):
+    """Waits until every capture has its verdict and its shard; false if nothing moves."""
+    from measure.server import Unanswered
+
+    last, moved = None, time.monotonic()
+    while time.monotonic() - moved < within_s:
+        try:
+            stats = [cluster.doors[0].get(f"/v1/datasets/{name}/stats") for name in names]
+        except (Unanswered, RuntimeError):
+            time.sleep(0.5)
+            continue
+        if all(s["statuses"].get("queued", 0) == 0 and s["awaiting_shard"] == 0 for s in stats):
+            return True
+        if stats != last:
+            last, moved = stats, time.monotonic()
+        time.sleep(0.2)
+    print(f"  does not settle: {last}", flush=True)
+    return False
+
+
+class Watch(threading.Thread):
+    """The longest time in which no upload was answered, while clients wanted to."""
+
+    def __init__(self, cluster, load):
+        super().__init__(name="watch", daemon=True)
+        self.load, self.stop, self.longest_s = load, threading.Event(), 0.0
+
+    def run(self):
+        last, at = self.load.answered, time.monotonic()
+        while not self.stop.wait(0.1) and not self.load.is_done():
+            if self.load.answered != last:
+                last, at = self.load.answered, time.monotonic()
+            self.longest_s = max(self.longest_s, time.monotonic() - at)
+
+
+def tell_faults(report, cluster, faults, watch):
+    for kind, number in sorted(faults.count.items()):
+        report.figure(f"faults: {kind}", number)
+    if faults.close_s:
+        report.at_most("consumer close, s, longest", max(faults.close_s), CLOSE_S)
+    report.figure("longest time without an answered upload, s", watch.longest_s)
+    report.figure("processes that ended by themselves", sum(p.deaths for p in cluster.processes), 0)
+    report.figure("starts", sum(p.starts for p in cluster.processes))
+    for process in cluster.processes:
+        report.figure(f"peak memory of {process.name}, MiB", process.note_memory() / 2**20)
+
+
+def arguments():
+    target = Path(os.environ.get("CARGO_TARGET_DIR", BENCHES.parent / "target"))
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--tintype", type=Path, default=target / "release" / "tintype", metavar="BINARY")
+    add("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "tintype-chaos", metavar="DIR",
+        help="servers, data, ledger, results; PostgreSQL's user must reach it (default: %(default)s)")
+    add("--tools", type=Path, help="where servers are fetched to (default: TINTYPE_DEV_TOOLS, else below --scratch)")
+    add("--seed", type=int, default=1, help="of every random choice (default: %(default)s)")
+    add("--embedded", action="store_true", help="one `tintype up` instead of roles on servers; kills only")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--smoke", action="store_true", help="minutes; the default, and what CI runs")
+    size.add_argument("--full", action="store_true", help="the figures of BENCHMARKS.md; hours")
+    for name, value in SMOKE.items():
+        add(f"--{name.replace('_', '-')}", type=type(value), help=f"(smoke: {value}, full: {FULL[name]})")
+    add("--cut", action="store_true", help="stop uploading after the last fault")
+    add("--ingests", type=int, default=2, help="processes (default: %(default)s)")
+    add("--processors", type=int, default=2, help="processes (default: %(default)s)")
+    add("--clients", type=int, default=8, help="that upload at once (default: %(default)s)")
+    add("--pace", type=float, help="uploads a second at most (default: as fast as they are answered)")
+    add("--shortest-s", type=float, default=0.05, help="between two kills (default: %(default)s)")
+    add("--longest-s", type=float, default=2.0, help="between two kills (default: %(default)s)")
+    args = parser.parse_args()
+    for name, value in (FULL if args.full else SMOKE).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    args.scratch, args.tintype = args.scratch.resolve(), args.tintype.resolve()
+    args.tools = args.tools or Path(os.environ.get("TINTYPE_DEV_TOOLS", args.scratch / "tools"))
+    return args
+
+
+def use_own_environment(scratch):
+    """Goes on in a virtual environment that has the readers, at accept.py's versions."""
+    place = scratch / "venv"
+    python = place / "bin" / "python"
+    if Path(sys.prefix) == place:
+        skip(f"the environment {place} is not whole; remove it and try again")
+    pins = [line for line in (BENCHES / "requirements.txt").read_text().splitlines()
+            if line.split("==")[0] in READERS.values()]
+    try:
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", place], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *pins], check=True)
+    except subprocess.CalledProcessError as error:
+        skip(f"the readers cannot be fetched: {error}")
+    os.execv(python, [python, str(Path(__file__).parent), *sys.argv[1:]])
+
+
+def skip(why):
+    print(f"chaos: SKIPPED, {why}", file=sys.stderr)
+    sys.exit(SKIPPED)
+
+
+if __name__ == "__main__":
+    main()

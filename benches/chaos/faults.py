@@ -1,0 +1,86 @@
+"""What goes wrong, in an order that the seed decides. Each fault is written down with its
+begin and its end, so that a failure can be read beside what caused it."""
+
+import json
+import random
+import threading
+import time
+
+# Longer than the session timeout of Tintype's consumers: the group goes on without it.
+BEYOND_SESSION_S = (11.0, 14.0)
+STOPPED_S = (1.0, 40.0)
+
+
+class Faults:
+    """Runs the faults that it is asked for, one kind at a time, on one cluster."""
+
+    def __init__(self, cluster, path, seed):
+        self.cluster, self.chance = cluster, random.Random(seed)
+        self.file, self.lock = open(path, "a", encoding="utf-8"), threading.Lock()
+        self.count, self.close_s, self.last_at = {}, [], time.monotonic()
+
+    def write(self, kind, who, begun, **facts):
+        with self.lock:
+            self.count[kind] = self.count.get(kind, 0) + 1
+            self.last_at = time.monotonic()
+            self.file.write(json.dumps({"kind": kind, "who": who, "begun": begun, "ended": time.time(), **facts}) + "\n")
+            self.file.flush()
+
+    def kills(self, number, shortest_s=0.05, longest_s=2.0):
+        """SIGKILL of a random process, 50 to 2,000 ms apart."""
+        for _ in range(number):
+            time.sleep(self.chance.uniform(shortest_s, longest_s))
+            process = self.chance.choice(self.cluster.processes)
+            begun = time.time()
+            self.cluster.kill(process)
+            self.write("kill", process.name, begun)
+
+    def rebalances(self, number):
+        """Processors leave, join, or are stopped for longer than their session."""
+        for _ in range(number):
+            process = self.chance.choice(self.cluster.of("processor"))
+            begun, kind = time.time(), self.chance.choice(["leave", "leave", "stop"])
+            if kind == "leave":
+                took = self.cluster.leave(process)
+                self.close_s.append(took)
+                self.write("leave", process.name, begun, close_s=took)
+                time.sleep(self.chance.uniform(0.5, 3))
+                begun = time.time()
+                self.cluster.join(process)
+                self.write("join", process.name, begun)
+            elif process.is_alive():
+                with process.busy:
+                    process.pause()
+                    time.sleep(self.chance.uniform(*BEYOND_SESSION_S))
+                    process.resume()
+                self.write("stop beyond the session", process.name, begun)
+            time.sleep(self.chance.uniform(0.5, 3))
+
+    def server_kills(self, number):
+        """SIGKILL of Kafka, S3 and PostgreSQL in turn, each started again at once."""
+        for n in range(number):
+            for name, server in self.shuffled_servers():
+                begun = time.time()
+                server.kill()
+                time.sleep(self.chance.uniform(0, 2))
+                back = server.start()
+                self.write(f"kill {name}", name, begun, start_s=back, round=n)
+                time.sleep(self.chance.uniform(1, 4))
+
+    def server_stops(self, number, longest_s=STOPPED_S[1]):
+        """SIGSTOP of Kafka, S3 and PostgreSQL in turn, for 1 to 40 s."""
+        for n in range(number):
+            for name, server in self.shuffled_servers():
+                begun, seconds = time.time(), self.chance.uniform(STOPPED_S[0], longest_s)
+                server.pause()
+                try:
+                    time.sleep(seconds)
+                finally:
+                    server.resume()
+                self.write(f"stop {name}", name, begun, seconds=seconds, round=n)
+                time.sleep(self.chance.uniform(1, 4))
+
+    def shuffled_servers(self):
+        servers = list(self.cluster.fleet.servers.items())
+        self.chance.shuffle(servers)
+        return servers
