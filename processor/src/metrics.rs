@@ -15,6 +15,8 @@ pub const PREPARE_MEMORY_BYTES: &str = "tintype_prepare_memory_bytes";
 pub const PREPARE_SECONDS: &str = "tintype_prepare_seconds";
 /// Photos between fetching and publishing.
 pub const PREPARE_IN_WORK: &str = "tintype_prepare_in_work";
+/// Photos whose embedding could not be computed.
+pub const EMBEDDING_FAILURES: &str = "tintype_embedding_failures_total";
 /// Verdicts; labels `status` and `reason`.
 pub const VERDICTS: &str = "tintype_verdicts_total";
 /// Records that were judged before and dropped.
@@ -59,6 +61,11 @@ pub fn describe() {
         PREPARE_IN_WORK,
         Unit::Count,
         "Photos between fetching and publishing"
+    );
+    describe_counter!(
+        EMBEDDING_FAILURES,
+        Unit::Count,
+        "Photos whose embedding could not be computed; they go on without"
     );
     describe_counter!(VERDICTS, Unit::Count, "Verdicts, by status and reason");
     describe_counter!(

@@ -114,6 +114,8 @@ pub fn photos() -> SchemaRef {
         text("split"),
         text("pipeline_version"),
         Field::new("kafka", DataType::Struct(kafka_fields()), false),
+        // Tables are older than what follows: each is added to those that lack it.
+        optional(text("embedding_model")),
     ];
     Arc::new(Schema::new_with_metadata(
         fields,

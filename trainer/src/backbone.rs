@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use graph::{Architecture, OfficialWeights, Weights};
+use schemas::Sha256;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Mutex;
 
 use crate::error::TrainerError;
 
@@ -20,6 +22,10 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 /// The longest file that is fetched: above ResNet-50's 102 MB.
 const MAX_FETCHED_BYTES: u64 = 1 << 30;
+
+/// One download at a time: a training and whoever computes embeddings may want the same
+/// file, and would both write to what there is of it.
+static FETCHING: Mutex<()> = Mutex::const_new(());
 
 /// Where weights may come from.
 #[derive(Debug, Clone)]
@@ -40,10 +46,17 @@ pub struct Pretrained {
     /// The file's name.
     pub name: String,
     /// The file's hash: the backbone's version.
-    pub sha256: String,
+    pub sha256: Sha256,
 }
 
 impl WeightsSource {
+    /// Whether there are weights here: nothing is fetched for [`Self::pretrained`] then.
+    pub fn has(&self, architecture: Architecture) -> bool {
+        let cached = OfficialWeights::of(architecture)
+            .is_some_and(|official| self.cache.join(official.file_name()).is_file());
+        cached || self.find(architecture).is_some()
+    }
+
     /// The architecture's ImageNet weights.
     ///
     /// # Errors
@@ -107,6 +120,10 @@ impl WeightsSource {
     }
 
     async fn fetch(&self, official: &OfficialWeights, to: &Path) -> Result<(), FetchError> {
+        let _turn = FETCHING.lock().await;
+        if to.is_file() {
+            return Ok(());
+        }
         tokio::fs::create_dir_all(&self.cache).await?;
         let part = to.with_extension("part");
         let mut file = tokio::fs::File::options()
@@ -168,7 +185,7 @@ async fn load(path: PathBuf) -> Result<Pretrained, TrainerError> {
         Ok::<_, graph::WeightsError>(Pretrained {
             weights,
             name,
-            sha256: sha256.to_string(),
+            sha256,
         })
     });
     let read = reading.await.map_err(|fault| TrainerError::Network {

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use catalog::{Standing, TrainingLease};
-use graph::{Architecture, Weights};
+use graph::{Architecture, Backbone, EmbeddingModel, Weights};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use schemas::training::{TrainingMode, TrainingSpec};
@@ -36,6 +36,16 @@ pub struct Trained {
     pub random_split_accuracy: Option<f32>,
     /// How it was done, for the card: a few sentences.
     pub how: String,
+}
+
+/// What a training begins from.
+struct Initial {
+    /// None are random ones.
+    weights: Option<Weights>,
+    /// In words.
+    origin: String,
+    /// What the table calls the features that it computes, if tables may hold them.
+    embedding_model: Option<EmbeddingModel>,
 }
 
 /// What a job has.
@@ -121,28 +131,39 @@ impl Job<'_> {
         Ok(photos)
     }
 
-    /// The weights that the spec begins from, with a head for these labels where it has one;
-    /// none are random ones.
-    fn initial_weights(
-        &self,
-        labels: &[String],
-    ) -> Result<(Option<Weights>, String), TrainerError> {
+    /// The weights that the spec begins from, with a head for these labels where it has one.
+    fn initial_weights(&self, labels: &[String]) -> Result<Initial, TrainerError> {
         self.reporter.stage("loading weights", 0);
         if self.spec.mode == TrainingMode::Scratch || self.spec.weights == "none" {
-            return Ok((None, "random weights".into()));
+            return Ok(Initial {
+                weights: None,
+                origin: "random weights".into(),
+                embedding_model: None,
+            });
         }
         if let Ok(parent) = self.spec.weights.parse::<ModelId>() {
-            let weights = self.model_weights(parent, labels)?;
-            return Ok((Some(weights), format!("the weights of model {parent}")));
+            return Ok(Initial {
+                weights: Some(self.model_weights(parent, labels)?),
+                origin: format!("the weights of model {parent}"),
+                embedding_model: None,
+            });
         }
         let pretrained = self.settings.weights.pretrained(self.architecture);
         let pretrained = self.runtime.block_on(pretrained)?;
         let origin = format!(
             "ImageNet weights, {} (SHA-256 {})",
             pretrained.name,
-            &pretrained.sha256[..12]
+            &pretrained.sha256.to_string()[..12]
         );
-        Ok((Some(pretrained.weights), origin))
+        let backbone = Backbone {
+            architecture: self.architecture,
+            side: self.spec.input_size as usize,
+        };
+        Ok(Initial {
+            weights: Some(pretrained.weights),
+            origin,
+            embedding_model: Some(backbone.with_weights(pretrained.sha256)),
+        })
     }
 
     fn model_weights(&self, model: ModelId, labels: &[String]) -> Result<Weights, TrainerError> {
@@ -203,7 +224,9 @@ impl Job<'_> {
             reporter: self.reporter,
         };
         let initial = || {
-            let (weights, origin) = self.initial_weights(&photos.labels)?;
+            let Initial {
+                weights, origin, ..
+            } = self.initial_weights(&photos.labels)?;
             if weights.is_none() {
                 self.reporter
                     .note("training from scratch: no pretrained weights are used");

@@ -27,7 +27,7 @@ pub use table::Stores;
 mod photo;
 
 mod backbone;
-pub use backbone::WeightsSource;
+pub use backbone::{Pretrained, WeightsSource};
 
 mod features;
 

@@ -1,6 +1,7 @@
 //! What a training is told. A preset and the fields that override it come in, as JSON;
 //! a complete spec comes out, or the first thing that is wrong with it.
 
+use graph::EMBEDDING_BACKBONE;
 use schemas::training::{
     Augment, ClassWeights, Device, HeadSpec, Optimizer, Phase, Precision, Preset, Schedule,
     Trained, TrainingMode, TrainingSpec,
@@ -163,6 +164,9 @@ pub fn preset_spec(preset: Preset) -> TrainingSpec {
     match preset {
         Preset::Fast => TrainingSpec {
             mode: TrainingMode::Head,
+            // What the table holds the features of.
+            architecture: EMBEDDING_BACKBONE.architecture.to_string(),
+            input_size: EMBEDDING_BACKBONE.side as u32,
             ..base
         },
         Preset::Balanced => TrainingSpec {

@@ -11,14 +11,15 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{Array as _, AsArray as _, Float32Array, RecordBatch};
+use arrow::datatypes::Float32Type;
 use deltalake_core::logstore::parquet_reader::ParquetObjectReader;
 use deltalake_core::{DeltaTable, DeltaTableBuilder};
 use futures::TryStreamExt as _;
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
-use schemas::training::TrainingSpec;
+use schemas::training::{TrainingMode, TrainingSpec};
 use schemas::{CaptureId, DatasetId, ObjectKey, Split};
 use url::Url;
 
@@ -33,6 +34,9 @@ const BATCH_ROWS: usize = 64;
 const MAX_PHOTOS: usize = 10_000_000;
 
 const COLUMNS: [&str; 5] = ["id", "label", "image.bytes", "group_id", "split"];
+
+/// What `mode: head` reads beside them. Shards older than the second have no such column.
+const EMBEDDING_COLUMNS: [&str; 2] = ["embedding", "embedding_model"];
 
 /// The object store: our own folder in it, and the way in which Delta wants it.
 #[derive(Clone)]
@@ -58,6 +62,10 @@ pub struct Photo {
     pub split: Split,
     offset: u64,
     num_bytes: u32,
+    /// Numbers of its embedding, which lie behind its JPEG; 0 without one.
+    num_features: u32,
+    /// What computed it: a place in [`Photos::models`].
+    model: u32,
 }
 
 /// The photos of one version of a table.
@@ -66,13 +74,16 @@ pub struct Photos {
     pub version: i64,
     /// The classes, sorted by name.
     pub labels: Vec<String>,
+    /// What computed their embeddings.
+    models: Vec<String>,
     photos: Vec<Photo>,
-    jpegs: File,
+    spool: File,
 }
 
 impl Photos {
-    /// Reads the table at the version that the spec pins, or the newest. The JPEGs are
-    /// spooled to a file in `scratch` that goes with the value.
+    /// Reads the table at the version that the spec pins, or the newest. The JPEGs, and for
+    /// `mode: head` the embeddings, are spooled to a file in `scratch` that goes with the
+    /// value.
     ///
     /// # Errors
     /// There is no such table or version, a class of the spec is not in it, it has fewer
@@ -97,6 +108,8 @@ impl Photos {
             offset: 0,
             rows: Vec::new(),
             labels: Vec::new(),
+            models: Vec::new(),
+            wants_embeddings: spec.mode == TrainingMode::Head,
             wanted: spec.classes.iter().map(|label| label.to_string()).collect(),
         };
         read_files(&table, &mut reading).await?;
@@ -120,10 +133,40 @@ impl Photos {
     /// The spool file cannot be read.
     pub fn jpeg(&self, photo: &Photo) -> Result<Vec<u8>, TrainerError> {
         let mut bytes = vec![0; photo.num_bytes as usize];
-        self.jpegs
-            .read_exact_at(&mut bytes, photo.offset)
-            .map_err(TrainerError::io(format!("reading photo {}", photo.id)))?;
+        self.read_spool(photo, &mut bytes, photo.offset)?;
         Ok(bytes)
+    }
+
+    /// Puts a photo's embedding into `out`, if the table holds one by this model, and says
+    /// whether it does.
+    ///
+    /// # Errors
+    /// The spool file cannot be read.
+    pub fn embedding(
+        &self,
+        photo: &Photo,
+        model: &str,
+        out: &mut [f32],
+    ) -> Result<bool, TrainerError> {
+        let is_by = self
+            .models
+            .get(photo.model as usize)
+            .is_some_and(|known| known == model);
+        if photo.num_features as usize != out.len() || !is_by {
+            return Ok(false);
+        }
+        let mut bytes = vec![0; out.len() * 4];
+        self.read_spool(photo, &mut bytes, photo.offset + u64::from(photo.num_bytes))?;
+        for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+            *out = f32::from_le_bytes(*bytes);
+        }
+        Ok(true)
+    }
+
+    fn read_spool(&self, photo: &Photo, bytes: &mut [u8], offset: u64) -> Result<(), TrainerError> {
+        self.spool
+            .read_exact_at(bytes, offset)
+            .map_err(TrainerError::io(format!("reading photo {}", photo.id)))
     }
 }
 
@@ -187,7 +230,12 @@ async fn read_files(table: &DeltaTable, reading: &mut Reading) -> Result<(), Tra
         let builder = ParquetRecordBatchStreamBuilder::new(reader)
             .await
             .map_err(doing())?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
+        let embedding: &[&str] = match reading.wants_embeddings {
+            true => &EMBEDDING_COLUMNS,
+            false => &[],
+        };
+        let columns = COLUMNS.iter().chain(embedding).copied();
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
         let mut rows = builder
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)
@@ -213,6 +261,8 @@ struct Reading {
     rows: Vec<Photo>,
     /// In the order in which they were met; `Photo::class` points here until the end.
     labels: Vec<String>,
+    models: Vec<String>,
+    wants_embeddings: bool,
     /// Only these; all, if empty.
     wanted: Vec<String>,
 }
@@ -225,6 +275,7 @@ enum Fault {
 impl Reading {
     fn take(&mut self, rows: &RecordBatch) -> Result<(), Fault> {
         let columns = Columns::of(rows).ok_or(Fault::Shape)?;
+        let embeddings = Embeddings::of(rows);
         for row in 0..rows.num_rows() {
             let label = columns.label.value(row);
             if !self.wanted.is_empty() && !self.wanted.iter().any(|wanted| wanted == label) {
@@ -232,9 +283,19 @@ impl Reading {
             }
             let class = self.class(label).map_err(Fault::Error)?;
             let jpeg = columns.bytes.value(row);
-            self.spool
-                .write_all(jpeg)
-                .map_err(|error| Fault::Error(TrainerError::io("spooling photos")(error)))?;
+            let spooled = |error| Fault::Error(TrainerError::io("spooling photos")(error));
+            self.spool.write_all(jpeg).map_err(spooled)?;
+            let embedding = embeddings.as_ref().and_then(|columns| columns.of_row(row));
+            let (mut num_features, mut model) = (0, 0);
+            if let Some((name, features)) = embedding {
+                for value in features.values() {
+                    self.spool
+                        .write_all(&value.to_le_bytes())
+                        .map_err(spooled)?;
+                }
+                num_features = u32::try_from(features.len()).map_err(|_| Fault::Shape)?;
+                model = self.model(name);
+            }
             let photo = Photo {
                 id: columns.id.value(row).parse().map_err(|_| Fault::Shape)?,
                 group: columns.group.value(row).parse().map_err(|_| Fault::Shape)?,
@@ -242,8 +303,10 @@ impl Reading {
                 split: Split::from_name(columns.split.value(row)).ok_or(Fault::Shape)?,
                 offset: self.offset,
                 num_bytes: u32::try_from(jpeg.len()).map_err(|_| Fault::Shape)?,
+                num_features,
+                model,
             };
-            self.offset += jpeg.len() as u64;
+            self.offset += jpeg.len() as u64 + u64::from(num_features) * 4;
             if self.rows.len() >= MAX_PHOTOS {
                 let detail = format!("the table has more than {MAX_PHOTOS} photos");
                 return Err(Fault::Error(
@@ -254,6 +317,15 @@ impl Reading {
             self.rows.push(photo);
         }
         Ok(())
+    }
+
+    /// The place of a model's name. There are as many as there were changes of backbone.
+    fn model(&mut self, name: &str) -> u32 {
+        let known = self.models.iter().position(|known| known == name);
+        known.unwrap_or_else(|| {
+            self.models.push(name.to_owned());
+            self.models.len() - 1
+        }) as u32
     }
 
     fn class(&mut self, label: &str) -> Result<u32, TrainerError> {
@@ -318,15 +390,16 @@ impl Reading {
                     .hint("upload more photos of it, or leave it out with classes"));
             }
         }
-        let jpegs = self
+        let spool = self
             .spool
             .into_inner()
             .map_err(|error| TrainerError::io("spooling photos")(error.into_error()))?;
         Ok(Photos {
             version,
             labels,
+            models: self.models,
             photos: self.rows,
-            jpegs,
+            spool,
         })
     }
 }
@@ -351,5 +424,29 @@ impl<'a> Columns<'a> {
         };
         let is_whole = columns.bytes.null_count() == 0 && columns.label.null_count() == 0;
         is_whole.then_some(columns)
+    }
+}
+
+/// The embeddings of some rows, where their shard has the columns.
+struct Embeddings<'a> {
+    lists: &'a arrow::array::ListArray,
+    models: &'a arrow::array::StringArray,
+}
+
+impl<'a> Embeddings<'a> {
+    fn of(rows: &'a RecordBatch) -> Option<Self> {
+        Some(Self {
+            lists: rows.column_by_name("embedding")?.as_list_opt()?,
+            models: rows.column_by_name("embedding_model")?.as_string_opt()?,
+        })
+    }
+
+    fn of_row(&self, row: usize) -> Option<(&'a str, Float32Array)> {
+        if self.lists.is_null(row) || self.models.is_null(row) {
+            return None;
+        }
+        let list = self.lists.value(row);
+        let values = list.as_primitive_opt::<Float32Type>()?;
+        (values.null_count() == 0).then(|| (self.models.value(row), values.clone()))
     }
 }

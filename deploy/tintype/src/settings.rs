@@ -31,6 +31,8 @@ pub struct Settings {
     pub weights: Option<PathBuf>,
     /// Whether weights may be fetched from their publishers.
     pub fetch_weights: bool,
+    /// Whether photos get an embedding as they come in.
+    pub embed: bool,
     /// What to log, in `RUST_LOG`'s language.
     pub log: String,
     /// Log as JSON.
@@ -50,6 +52,7 @@ impl Settings {
             shard_max_age: Duration::from_secs(15),
             weights: None,
             fetch_weights: true,
+            embed: true,
             log: "warn".into(),
             log_json: false,
         }
@@ -102,6 +105,7 @@ impl Settings {
             shard_max_age_s,
             weights,
             fetch_weights,
+            embed,
             log,
             log_json,
         } = parsed;
@@ -113,6 +117,7 @@ impl Settings {
         self.shard_max_age = shard_max_age_s.map_or(self.shard_max_age, Duration::from_secs);
         self.weights = weights.or_else(|| self.weights.take());
         self.fetch_weights = fetch_weights.unwrap_or(self.fetch_weights);
+        self.embed = embed.unwrap_or(self.embed);
         self.log = log.unwrap_or_else(|| self.log.clone());
         self.log_json = log_json.unwrap_or(self.log_json);
         Ok(())
@@ -169,6 +174,7 @@ impl Settings {
             "TINTYPE_FETCH_WEIGHTS",
             variable("TINTYPE_FETCH_WEIGHTS"),
         )?;
+        set(&mut self.embed, "TINTYPE_EMBED", variable("TINTYPE_EMBED"))?;
         set(&mut self.log, "TINTYPE_LOG", variable("TINTYPE_LOG"))?;
         set(
             &mut self.log_json,
@@ -221,6 +227,7 @@ struct File {
     shard_max_age_s: Option<u64>,
     weights: Option<PathBuf>,
     fetch_weights: Option<bool>,
+    embed: Option<bool>,
     log: Option<String>,
     log_json: Option<bool>,
 }

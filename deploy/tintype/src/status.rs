@@ -71,6 +71,8 @@ async fn server(client: &Client, json: bool) -> anyhow::Result<Exit> {
         print(format!("{} is {word}", client.url()))?;
         if !ready && !said.is_empty() {
             print(printable(&said))?;
+        } else if let Some(words) = embeddings(&said) {
+            print(format!("embeddings {}", printable(&words)))?;
         }
         match stats {
             Ok(stats) if stats.is_empty() => print("no datasets yet")?,
@@ -82,6 +84,12 @@ async fn server(client: &Client, json: bool) -> anyhow::Result<Exit> {
         }
     }
     Ok(if ready { Exit::Fine } else { Exit::Unavailable })
+}
+
+/// What the server says of embeddings.
+fn embeddings(readiness: &str) -> Option<String> {
+    let said: serde_json::Value = serde_json::from_str(readiness).ok()?;
+    Some(said["embeddings"].as_str()?.to_owned())
 }
 
 async fn datasets(client: &Client) -> Result<BTreeMap<String, DatasetStats>, ClientError> {

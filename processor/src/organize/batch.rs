@@ -109,7 +109,7 @@ impl Batch {
         let capture = prepared.capture.unwrap_or_default();
         match (verdict, prepared.result) {
             (Verdict::Accepted { group, split }, Some(Prepared::Photo(photo))) => {
-                self.num_bytes += photo.jpeg.len() + 2048;
+                self.num_bytes += photo.jpeg.len() + photo.embedding.len() * 4 + 2048;
                 let pipeline_version = prepared.pipeline_version;
                 self.accepted.push(AcceptedRow {
                     id,

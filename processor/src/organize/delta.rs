@@ -470,7 +470,7 @@ async fn open_or_create<E: std::fmt::Display>(
     };
     let mut table = build()?;
     match table.load().await {
-        Ok(()) => return Ok(table),
+        Ok(()) => return with_columns(table, &columns, key).await,
         Err(DeltaTableError::NotATable(_) | DeltaTableError::InvalidTableLocation(_)) => {}
         Err(error) => {
             // A folder without a log is a table that is not there yet; anything else is an error.
@@ -491,10 +491,53 @@ async fn open_or_create<E: std::fmt::Display>(
             // Somebody else made it, or our own answer was lost: read before judging.
             let mut table = build()?;
             match table.load().await {
-                Ok(()) => Ok(table),
+                Ok(()) => with_columns(table, &columns, key).await,
                 Err(_) => Err(ProcessorError::delta(format!("creating {key}"))(error)),
             }
         }
+    }
+}
+
+/// Adds the columns that have come since the table was made; its older rows are null
+/// there. Done before anything is written with them, and only once: what somebody else
+/// has added meanwhile is found by reading again.
+async fn with_columns(
+    mut table: DeltaTable,
+    columns: &StructType,
+    key: &ObjectKey,
+) -> Result<DeltaTable, ProcessorError> {
+    let doing = || ProcessorError::delta(format!("adding columns to {key}"));
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let known = table.snapshot().map_err(doing())?.schema();
+        let missing: Vec<_> = columns
+            .fields()
+            .filter(|column| known.field(column.name()).is_none())
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            return Ok(table);
+        }
+        let names: Vec<_> = missing.iter().map(|column| column.name().clone()).collect();
+        let properties = CommitProperties::default()
+            .with_max_retries(0)
+            .with_cleanup_expired_logs(Some(false));
+        let added = table
+            .clone()
+            .add_columns()
+            .with_fields(missing)
+            .with_commit_properties(properties)
+            .await;
+        match added {
+            Ok(_) => tracing::info!(table = %key, ?names, "columns added"),
+            Err(error) if tries >= MAX_TRIES => return Err(doing()(error)),
+            Err(error) => {
+                tracing::warn!(%error, table = %key, tries, "adding columns failed; reading and trying again");
+                pause(tries).await;
+            }
+        }
+        table.update_state().await.map_err(doing())?;
     }
 }
 

@@ -116,6 +116,7 @@ fn properties(num_rows: usize) -> WriterProperties {
     let column =
         |names: &[&str]| ColumnPath::new(names.iter().map(|&name| name.to_owned()).collect());
     let picture = column(&["image", "bytes"]);
+    let embedding = column(&["embedding", "list", "element"]);
     let zstd = Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default());
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("tintype ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -127,7 +128,9 @@ fn properties(num_rows: usize) -> WriterProperties {
         .set_column_compression(picture.clone(), Compression::UNCOMPRESSED)
         .set_column_dictionary_enabled(picture.clone(), false)
         .set_column_encoding(picture.clone(), Encoding::PLAIN)
-        .set_column_statistics_enabled(picture, EnabledStatistics::None);
+        .set_column_statistics_enabled(picture, EnabledStatistics::None)
+        .set_column_dictionary_enabled(embedding.clone(), false)
+        .set_column_statistics_enabled(embedding, EnabledStatistics::None);
     for name in [
         &["image", "path"][..],
         &["id"],
@@ -206,6 +209,11 @@ fn photo_columns(
         texts(rows.iter().map(|row| row.split.as_str())),
         texts(rows.iter().map(|row| row.pipeline_version.as_str())),
         positions(partition, rows.iter().map(|row| row.offset)),
+        optional_texts(
+            rows.iter().map(|row| {
+                Some(row.photo.embedding_model.as_str()).filter(|name| !name.is_empty())
+            }),
+        ),
     ]
 }
 

@@ -14,6 +14,8 @@
 //! 7. scores  CleanVision's seven
 //! 8. prints  64-bit perceptual hash and PDQ
 //! 9. encode  a new JPEG, with nothing of the original's metadata
+//! 10. embed  a network's features of that JPEG, if weights are at hand: in the pool only,
+//!    when the verdict stands
 
 use std::time::Instant;
 
@@ -58,6 +60,9 @@ mod phash;
 mod pdq;
 
 mod encode;
+
+mod embed;
+pub use embed::{Embedder, EmbedderError, Embedding};
 
 mod pool;
 pub use pool::{DecodePool, PoolSettings};
@@ -200,6 +205,7 @@ fn finish_decoded(
         pdq_quality: pdq.quality,
         pixel_sha256: pixel_sha256.to_vec(),
         embedding: Vec::new(),
+        embedding_model: String::new(),
         camera: facts.camera,
     })
 }

@@ -6,6 +6,7 @@
 //! ```text
 //! callers -> admission (threads + queue) -> queue -> worker: header
 //!         -> memory budget, in order of arrival -> worker: decode ... encode -> verdict
+//!         -> worker: embed, if photos get embeddings -> answer
 //! ```
 
 use std::collections::{HashMap, VecDeque};
@@ -21,7 +22,7 @@ use schemas::{Format, Reason};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::limits::{Deadline, deadline_refusal};
-use super::{Limits, Refusal, count, finish, inspect};
+use super::{Embedding, Limits, Refusal, count, finish, inspect};
 use crate::metrics::PREPARE_LATE_THREADS;
 
 mod budget;
@@ -50,6 +51,9 @@ pub struct PoolSettings {
     pub max_late_threads: usize,
     /// The bounds on one photo.
     pub limits: Limits,
+    /// What gives photos their embedding. That is no part of their verdict, their deadline
+    /// or the memory budget: it takes the same time for all, and 5 MB a thread.
+    pub embedding: Embedding,
 }
 
 impl Default for PoolSettings {
@@ -62,6 +66,7 @@ impl Default for PoolSettings {
             memory_bytes: 256 << 20,
             max_late_threads: threads.min(4),
             limits: Limits::default(),
+            embedding: Embedding::default(),
         }
     }
 }
@@ -121,9 +126,21 @@ impl DecodePool {
     /// # Errors
     /// The photo is not usable; the rejection says why, for programs and for a person.
     pub async fn prepare(&self, bytes: Bytes) -> Result<Photo, Rejection> {
+        self.lane_of(&bytes).prepare(bytes, Wants::Everything).await
+    }
+
+    /// The same without the embedding, for those who look at the picture only.
+    ///
+    /// # Errors
+    /// As [`DecodePool::prepare`].
+    pub async fn prepare_picture(&self, bytes: Bytes) -> Result<Photo, Rejection> {
+        self.lane_of(&bytes).prepare(bytes, Wants::Picture).await
+    }
+
+    fn lane_of(&self, bytes: &[u8]) -> &Lane {
         match &self.slow_lane {
-            Some(lane) if Self::is_slow(&bytes) => lane.prepare(bytes).await,
-            _ => self.lane.prepare(bytes).await,
+            Some(lane) if Self::is_slow(bytes) => lane,
+            _ => &self.lane,
         }
     }
 
@@ -157,12 +174,13 @@ impl Lane {
         Ok(lane)
     }
 
-    async fn prepare(&self, bytes: Bytes) -> Result<Photo, Rejection> {
+    async fn prepare(&self, bytes: Bytes, wants: Wants) -> Result<Photo, Rejection> {
         let permit = self.admission.clone().acquire_owned().await.ok();
         let (reply, verdict) = oneshot::channel();
         self.shared.lock().queue.push_back(Job {
             bytes,
             caller: Caller {
+                wants,
                 reply,
                 _permit: permit,
             },
@@ -219,9 +237,18 @@ struct Job {
     caller: Caller,
 }
 
+/// What a caller wants of a photo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    Everything,
+    /// All but the embedding.
+    Picture,
+}
+
 /// Who waits for a verdict, and their place in the pool.
 #[derive(Debug)]
 struct Caller {
+    wants: Wants,
     reply: oneshot::Sender<Result<Photo, Rejection>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -271,10 +298,17 @@ impl Shared {
         let memory = self.budget.take(header.decode_bytes);
         let ticket = self.enter(caller);
         let deadline = Deadline::after(limits.deadline);
-        let result = guarded(|| finish(&bytes, &header, limits, deadline))
+        let mut result = guarded(|| finish(&bytes, &header, limits, deadline))
             .map_err(|refusal| refusal.of(&header.original()).into());
         drop(memory);
-        self.leave(ticket, result)
+        let (caller, goes_on) = self.leave(ticket);
+        if let Some(caller) = caller {
+            if let (Ok(photo), Wants::Everything) = (&mut result, caller.wants) {
+                self.settings.embedding.complete(photo);
+            }
+            caller.answer(result);
+        }
+        goes_on
     }
 
     fn next_job(&self) -> Option<Job> {
@@ -309,13 +343,12 @@ impl Shared {
         ticket
     }
 
-    /// Answers the caller, if the watch has not; false ends a thread that was replaced.
-    fn leave(&self, ticket: u64, result: Result<Photo, Rejection>) -> bool {
+    /// The caller to answer, if the watch has not, and whether the thread goes on: one that
+    /// was replaced does not.
+    fn leave(&self, ticket: u64) -> (Option<Caller>, bool) {
         let mut state = self.lock();
         if let Some(running) = state.running.remove(&ticket) {
-            drop(state);
-            running.caller.answer(result);
-            return true;
+            return (Some(running.caller), true);
         }
         state.num_late -= 1;
         gauge!(PREPARE_LATE_THREADS).decrement(1);
@@ -323,7 +356,7 @@ impl Shared {
         if is_needed {
             state.num_workers += 1;
         }
-        is_needed
+        (None, is_needed)
     }
 
     fn watch_deadlines(self: Arc<Self>) {

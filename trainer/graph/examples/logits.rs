@@ -1,16 +1,21 @@
 //! What a network says of photos: `logits ARCHITECTURE WEIGHTS [SIDE] < photos > logits`.
 //! A photo on standard input is its width and height as 32-bit integers and its RGB
 //! bytes; on standard output are as many 32-bit floats as there are classes, all
-//! little-endian. benches/reference/logits.py compares them with PyTorch's.
+//! little-endian. benches/reference/logits.py compares them with PyTorch's. With `--features`
+//! it is the pooled features that come out (benches/embedding).
 
 use std::io::{Read, Write};
 
 use graph::{Architecture, Executor, Graph, Weights};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let wants_features = arguments.iter().any(|word| word == "--features");
+    arguments.retain(|word| word != "--features");
     let [architecture, weights, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: logits ARCHITECTURE WEIGHTS [SIDE] < photos > logits".into());
+        return Err(
+            "usage: logits ARCHITECTURE WEIGHTS [SIDE] [--features] < photos > logits".into(),
+        );
     };
     let architecture: Architecture = architecture.parse()?;
     let weights = Weights::read(weights.as_ref())?;
@@ -32,8 +37,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .split_at_checked(width * height * 3)
             .ok_or("a photo is cut short")?;
         let input = spec.preprocess(rgb, width, height)?;
-        for logit in executor.run(&input)?.logits {
-            out.write_all(&logit.to_le_bytes())?;
+        let results = executor.run(&input)?;
+        let values = if wants_features {
+            results.features
+        } else {
+            results.logits
+        };
+        for value in values {
+            out.write_all(&value.to_le_bytes())?;
         }
         rest = behind;
     }

@@ -18,5 +18,8 @@ pub use graph::{
 
 mod fold;
 
+mod embedding;
+pub use embedding::{Backbone, EMBEDDING_BACKBONE, EmbeddingModel, Picture, PictureError};
+
 mod executor;
 pub use executor::{Executor, InputError, Results};

@@ -5,8 +5,9 @@
 use graph::Weights;
 use schemas::Split;
 
-use super::{Job, Trained};
+use super::{Initial, Job, Trained};
 use crate::error::TrainerError;
+use crate::features::Wanted;
 use crate::head::{self, Examples};
 use crate::loader::order;
 use crate::table::Photos;
@@ -20,7 +21,11 @@ const RANDOM_SPLITS: u64 = 5;
 impl Job<'_> {
     /// `mode: head`: features of every photo, then a head on those of the training photos.
     pub(super) fn fit_head(&self, photos: &Photos) -> Result<Trained, TrainerError> {
-        let (weights, origin) = self.initial_weights(&photos.labels)?;
+        let Initial {
+            weights,
+            origin,
+            embedding_model,
+        } = self.initial_weights(&photos.labels)?;
         let backbone = match weights {
             Some(weights) => weights,
             None => {
@@ -33,7 +38,12 @@ impl Job<'_> {
         let network = |fault: String| TrainerError::refused("bad_weights", fault);
         let graph = network::backbone(self.architecture, &backbone, self.spec.input_size)
             .map_err(network)?;
-        let features = features::compute(&graph, photos, &self.input, self.reporter)?;
+        let wanted = Wanted {
+            graph: &graph,
+            input: &self.input,
+            model: embedding_model,
+        };
+        let features = features::of(photos, &wanted, self.reporter)?;
         let width = features.len() / photos.all().len().max(1);
         let all: Vec<usize> = (0..photos.all().len()).collect();
         let table = FeatureTable {

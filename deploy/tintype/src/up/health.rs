@@ -12,6 +12,7 @@ use catalog::Catalog;
 use ingest::Ingest;
 use serde_json::json;
 
+use super::embedding::EmbeddingStatus;
 use crate::telemetry;
 
 /// A part that does not answer within this is not ready.
@@ -24,6 +25,8 @@ pub struct Health {
     pub catalog: Catalog,
     /// The way in: object store and broker.
     pub ingest: Ingest,
+    /// Whether photos get embeddings: told, and no condition.
+    pub embedding: EmbeddingStatus,
 }
 
 /// The routes, none of which asks for a key.
@@ -44,6 +47,7 @@ async fn ready(State(health): State<Health>) -> Response {
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
         "checks": {"catalog": say(catalog), "store_and_broker": say(upload)},
+        "embeddings": health.embedding.words(),
     });
     if ready {
         Json(body).into_response()

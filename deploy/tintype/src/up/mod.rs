@@ -8,6 +8,8 @@ mod broker;
 
 mod durable;
 
+mod embedding;
+
 mod health;
 
 mod preparer;
@@ -23,7 +25,7 @@ use clap::Args;
 use ingest::{Ingest, IngestSettings};
 use processor::organize::{OrganizeSettings, RollPolicy};
 use processor::prepare::stage::PrepareSettings;
-use processor::prepare::{DecodePool, PoolSettings};
+use processor::prepare::{DecodePool, Embedding, PoolSettings};
 use processor::record::RecordSettings;
 use processor::{ObjectRoot, PipelineSettings, Sharing};
 use schemas::http::CreatedKey;
@@ -55,7 +57,7 @@ Examples:
 
 Other settings, in FILE or as TINTYPE_NAME: max_body_bytes, decode_threads, shard_max_rows,
 shard_max_bytes, shard_max_age_s, weights (a file or folder of pretrained weights),
-fetch_weights, log, log_json";
+fetch_weights, embed, log, log_json";
 
 /// Run everything in one process: broker, object store, catalog, ingest, processor, trainer
 #[derive(Debug, Args)]
@@ -158,6 +160,7 @@ pub struct Running {
     trainer: JoinHandle<()>,
     lost: JoinHandle<()>,
     sweep: JoinHandle<()>,
+    embedding: JoinHandle<()>,
     ingest: Ingest,
     catalog: Catalog,
     broker: EmbeddedBroker,
@@ -197,7 +200,22 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
             ..IngestSettings::default()
         },
     )?;
+    let (shutdown, stages_shutdown) = (CancellationToken::new(), CancellationToken::new());
+    let weights = trainer::WeightsSource {
+        own: settings.weights.clone(),
+        cache: folder.weights(),
+        fetch: settings.fetch_weights,
+    };
+    let embedding = Embedding::default();
+    let begun = embedding::begin(
+        settings.embed,
+        weights.clone(),
+        embedding.clone(),
+        shutdown.clone(),
+    )
+    .await;
     let decoding = PoolSettings {
+        embedding,
         threads: settings.decode_threads,
         slow_threads: settings.decode_threads.div_ceil(2),
         #[cfg(feature = "heic")]
@@ -238,7 +256,6 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         },
     };
     let started_at = chrono::Utc::now();
-    let (shutdown, stages_shutdown) = (CancellationToken::new(), CancellationToken::new());
     let stages = tokio::spawn(processor::run(pipeline, stages_shutdown.clone()));
     let worker = trainer::WorkerSettings {
         catalog: catalog.clone(),
@@ -248,11 +265,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
             url: objects.url().clone(),
         },
         scratch: folder.scratch(),
-        weights: trainer::WeightsSource {
-            own: settings.weights.clone(),
-            cache: folder.weights(),
-            fetch: settings.fetch_weights,
-        },
+        weights,
         name: format!("process {}", std::process::id()),
     };
     let trainer = tokio::spawn(trainer::run(worker, shutdown.clone()));
@@ -265,6 +278,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
     let router = health::router(health::Health {
         catalog: catalog.clone(),
         ingest: ingest.clone(),
+        embedding: begun.status,
     })
     .merge(ingest.router())
     .merge(catalog::http::router(catalog.clone(), shutdown.clone()))
@@ -301,6 +315,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         trainer,
         lost,
         sweep,
+        embedding: begun.task,
         ingest,
         catalog,
         broker,
@@ -317,6 +332,7 @@ impl Running {
         let _ = self.server.await;
         let _ = self.lost.await;
         let _ = self.sweep.await;
+        let _ = self.embedding.await;
         self.ingest.drain(DRAIN_REQUESTS).await;
         self.stages_shutdown.cancel();
         if tokio::time::timeout(DRAIN_STAGES, self.stages)

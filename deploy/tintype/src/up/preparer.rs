@@ -14,7 +14,7 @@ pub struct PoolPreparer(pub Arc<DecodePool>);
 impl PhotoPreparer for PoolPreparer {
     fn prepare(&self, file: Bytes) -> BoxFuture<'_, Result<Bytes, Unusable>> {
         Box::pin(async move {
-            let prepared = self.0.prepare(file).await;
+            let prepared = self.0.prepare_picture(file).await;
             prepared
                 .map(|photo| photo.jpeg)
                 .map_err(|rejection| Unusable {

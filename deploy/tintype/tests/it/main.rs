@@ -20,5 +20,7 @@ mod outage;
 
 mod commands;
 
+mod embed;
+
 #[cfg(feature = "heic")]
 mod heic;

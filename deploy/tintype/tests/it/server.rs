@@ -63,6 +63,12 @@ impl Server {
         self.process = spawn(self.folder.path(), port, &|_| {});
     }
 
+    /// The same with other settings.
+    pub fn start_again_with(&mut self, settings: impl Fn(&mut Command)) {
+        let port = self.url.rsplit(':').next().unwrap().parse().unwrap();
+        self.process = spawn(self.folder.path(), port, &settings);
+    }
+
     /// Whether the process has ended, with which code.
     pub fn ended(&mut self) -> Option<Option<i32>> {
         self.process.try_wait().unwrap().map(|status| status.code())
@@ -216,6 +222,8 @@ fn spawn(folder: &Path, port: u16, settings: &dyn Fn(&mut Command)) -> Child {
         .arg(data(folder))
         .env("TINTYPE_SHARD_MAX_AGE_S", "1")
         .env("TINTYPE_LOG", "info")
+        // A test asks nobody outside.
+        .env("TINTYPE_FETCH_WEIGHTS", "false")
         .stdin(Stdio::null())
         .stdout(log("stdout"))
         .stderr(log("stderr"));

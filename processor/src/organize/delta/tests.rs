@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
-use schemas::events::CaptureReceived;
-use schemas::{CaptureId, Reason, Status};
+use schemas::events::{CaptureReceived, Photo};
+use schemas::{CaptureId, Reason, Split, Status};
 use url::Url;
 
-use super::super::batch::DeclinedRow;
+use super::super::batch::{AcceptedRow, DeclinedRow};
+use super::super::load::load;
 use super::super::shard;
 use super::*;
 
@@ -195,4 +196,86 @@ async fn in_another_incarnation_of_the_stream_offsets_begin_anew_and_nothing_is_
     let file = Some(declined(&dataset, 2));
     third.commit((2, 2), None, file).await.unwrap();
     assert_eq!((third.position(), num_files(third.rejections())), (2, 3));
+}
+
+fn accepted(dataset: &DatasetId, offset: i64) -> ShardFile {
+    let id = CaptureId::new();
+    let row = AcceptedRow {
+        id,
+        capture: CaptureReceived {
+            capture_id: id.to_string(),
+            label: "a".into(),
+            sha256: vec![offset as u8; 32],
+            ..CaptureReceived::default()
+        },
+        photo: Photo {
+            pdq: vec![0; 32],
+            pixel_sha256: vec![offset as u8; 32],
+            embedding: vec![0.5, -0.5],
+            embedding_model: "some network".into(),
+            ..Photo::default()
+        },
+        group: id,
+        split: Split::Train,
+        pipeline_version: "1".into(),
+        offset,
+    };
+    shard::photos(dataset, 0, vec![row]).unwrap()
+}
+
+/// The same file as an older version would have written it.
+fn without_last_column(file: ShardFile) -> ShardFile {
+    use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
+    let bytes = bytes::Bytes::from(file.bytes);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    let rows = reader.build().unwrap().next().unwrap().unwrap();
+    let kept: Vec<usize> = (0..rows.num_columns() - 1).collect();
+    let rows = rows.project(&kept).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    ShardFile {
+        bytes: writer.into_inner().unwrap(),
+        ..file
+    }
+}
+
+#[tokio::test]
+async fn a_table_from_before_a_column_gets_it_once_and_its_rows_stay_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let key = ObjectKey::PhotosTable {
+        dataset: dataset.clone(),
+    };
+    let all: StructType = table::photos().as_ref().try_into_kernel().unwrap();
+    let num_columns = all.fields().count();
+    let old = StructType::try_new(all.fields().take(num_columns - 1).cloned()).unwrap();
+    let made = open_or_create(&root, &key, Ok::<_, String>(old))
+        .await
+        .unwrap();
+    let columns = |table: &DeltaTable| table.snapshot().unwrap().schema().fields().count();
+    assert_eq!(columns(&made), num_columns - 1);
+    let mut tables = Tables {
+        photos: made.clone(),
+        ..Tables::open(&root, &DatasetId::for_name("other").unwrap(), 0, "a")
+            .await
+            .unwrap()
+    };
+    tables.dataset = dataset.clone();
+    let file = without_last_column(accepted(&dataset, 0));
+    tables.commit((0, 0), Some(file), None).await.unwrap();
+
+    let mut tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    assert_eq!(columns(tables.photos()), num_columns);
+    assert_eq!((tables.position(), tables.version()), (0, 2));
+    assert_eq!(load(&tables, 0, 0).await.unwrap().index.len(), 1);
+    let version = tables
+        .commit((1, 1), Some(accepted(&dataset, 1)), None)
+        .await
+        .unwrap();
+    assert_eq!(version, 3);
+    // Everything is there already: nothing is added again.
+    let again = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    assert_eq!(again.version(), 3);
+    let loaded = load(&again, 0, 0).await.unwrap();
+    assert_eq!((loaded.index.len(), loaded.outcomes.len()), (2, 2));
 }

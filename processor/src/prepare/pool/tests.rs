@@ -91,6 +91,7 @@ struct Stuck {
 fn occupy(pool: &DecodePool) -> (Stuck, oneshot::Receiver<Result<Photo, Rejection>>) {
     let (reply, verdict) = oneshot::channel();
     let caller = Caller {
+        wants: Wants::Picture,
         reply,
         _permit: None,
     };
@@ -102,7 +103,11 @@ fn occupy(pool: &DecodePool) -> (Stuck, oneshot::Receiver<Result<Photo, Rejectio
             thread::park();
         }
         let refusal = Refusal::new(Reason::Corrupt, "came back");
-        shared.leave(ticket, Err(refusal.into()))
+        let (caller, goes_on) = shared.leave(ticket);
+        if let Some(caller) = caller {
+            caller.answer(Err(refusal.into()));
+        }
+        goes_on
     });
     (Stuck { release, thread }, verdict)
 }
@@ -185,4 +190,48 @@ async fn callers_that_give_up_leave_no_trace() {
     let every_place =
         tokio::time::timeout(Duration::from_secs(5), pool.lane.admission.acquire_many(2));
     assert!(every_place.await.is_ok(), "a place was lost");
+}
+
+/// A pool whose photos get embeddings of a network with random weights.
+fn embedding_pool() -> DecodePool {
+    let backbone = graph::Backbone {
+        side: 96,
+        ..graph::EMBEDDING_BACKBONE
+    };
+    let weights = graph::Weights::random(backbone.architecture, 2, 1);
+    let settings = settings(2);
+    let sha256 = schemas::Sha256::of(b"weights");
+    let embedder = crate::prepare::Embedder::new(backbone, &weights, sha256).unwrap();
+    settings.embedding.begin(embedder);
+    DecodePool::new(settings).unwrap()
+}
+
+#[tokio::test]
+async fn a_photo_gets_the_embedding_of_the_jpeg_that_it_becomes_and_a_picture_gets_none() {
+    let pool = embedding_pool();
+    let file = Bytes::from(jpeg(&scene(300, 260)));
+    let photo = pool.prepare(file.clone()).await.unwrap();
+    assert_eq!(photo.embedding.len(), 1280);
+    assert!(photo.embedding_model.starts_with("mobilenet_v2@96:"));
+    let embedder = pool.lane.shared.settings.embedding.embedder().unwrap();
+    assert_eq!(embedder.embed(&photo.jpeg).unwrap(), photo.embedding);
+    let picture = pool.prepare_picture(file).await.unwrap();
+    assert_eq!((picture.embedding.len(), &picture.jpeg), (0, &photo.jpeg));
+    let refused = pool.prepare(Bytes::from_static(b"none")).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn a_photo_whose_embedding_fails_is_a_photo_all_the_same() {
+    let pool = embedding_pool();
+    let mut photo = pool
+        .prepare(Bytes::from(jpeg(&scene(300, 260))))
+        .await
+        .unwrap();
+    photo.embedding.clear();
+    photo.embedding_model.clear();
+    photo.jpeg = Bytes::from_static(b"no jpeg");
+    let embedding = &pool.lane.shared.settings.embedding;
+    embedding.complete(&mut photo);
+    assert_eq!((photo.embedding.len(), photo.embedding_model.len()), (0, 0));
 }
