@@ -26,6 +26,10 @@ const DATASET_MAX_AGE: Duration = Duration::from_secs(2);
 /// Labels remembered, over all datasets; at 256 bytes each this is 13 MB.
 const MAX_CACHED_LABELS: usize = 50_000;
 
+/// How often followers of events look for what other processes have committed. Longer
+/// delays live views; shorter costs queries for nothing.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The open catalog; its clones are the same one.
 #[derive(Clone)]
 pub struct Catalog {
@@ -56,8 +60,10 @@ pub(crate) struct Caches {
 pub(crate) type Clock = Box<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 impl Catalog {
-    /// Opens the catalog at `sqlite://` and a path; creates the file if it is absent
-    /// and brings its tables up to date. [`crate::sqlite_url`] makes the address of a path.
+    /// Opens the catalog at `sqlite://` and a path (creates the file if it is absent), or,
+    /// with the feature `postgres`, at `postgres://user:password@host/database`, which many
+    /// processes may share; brings its tables up to date. [`crate::sqlite_url`] makes the
+    /// address of a path.
     ///
     /// # Errors
     /// The address is none, the file cannot be opened, or a newer version has written it.
@@ -76,9 +82,13 @@ impl Catalog {
             let caches = caches.clone();
             Box::new(move |change| caches.forget(change))
         };
+        let database = Database::open(url, on_commit).await?;
+        if database.is_shared() {
+            wake_followers(&caches);
+        }
         Ok(Self {
             inner: Arc::new(Inner {
-                database: Database::open(url, on_commit).await?,
+                database,
                 caches,
                 statistics_turn: Semaphore::new(1),
                 clock,
@@ -179,6 +189,20 @@ impl Caches {
             }
         }
     }
+}
+
+/// Other processes' commits wake nobody here, so those who follow events look regularly.
+fn wake_followers(caches: &Arc<Caches>) {
+    let caches = Arc::downgrade(caches);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            match caches.upgrade() {
+                Some(caches) => count(&caches.events),
+                None => return,
+            }
+        }
+    });
 }
 
 fn count(commits: &watch::Sender<u64>) {
