@@ -26,10 +26,6 @@ const DATASET_MAX_AGE: Duration = Duration::from_secs(2);
 /// Labels remembered, over all datasets; at 256 bytes each this is 13 MB.
 const MAX_CACHED_LABELS: usize = 50_000;
 
-/// How often followers of events look for what other processes have committed. Longer
-/// delays live views; shorter costs queries for nothing.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
 /// The open catalog; its clones are the same one.
 #[derive(Clone)]
 pub struct Catalog {
@@ -82,13 +78,9 @@ impl Catalog {
             let caches = caches.clone();
             Box::new(move |change| caches.forget(change))
         };
-        let database = Database::open(url, on_commit).await?;
-        if database.is_shared() {
-            wake_followers(&caches);
-        }
         Ok(Self {
             inner: Arc::new(Inner {
-                database,
+                database: Database::open(url, on_commit).await?,
                 caches,
                 statistics_turn: Semaphore::new(1),
                 clock,
@@ -189,20 +181,6 @@ impl Caches {
             }
         }
     }
-}
-
-/// Other processes' commits wake nobody here, so those who follow events look regularly.
-fn wake_followers(caches: &Arc<Caches>) {
-    let caches = Arc::downgrade(caches);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-            match caches.upgrade() {
-                Some(caches) => count(&caches.events),
-                None => return,
-            }
-        }
-    });
 }
 
 fn count(commits: &watch::Sender<u64>) {

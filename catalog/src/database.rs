@@ -52,7 +52,6 @@ pub(crate) type OnCommit = Box<dyn Fn(Change) + Send + Sync>;
 
 /// The open file.
 pub(crate) struct Database {
-    is_shared: bool,
     readers: AnyPool,
     writes: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -75,20 +74,13 @@ impl Database {
             .connect(engine.url())
             .await
             .doing(|| format!("opening {}", engine.shown()))?;
-        let is_shared = engine.is_shared();
         let (writes, queue) = mpsc::channel(MAX_QUEUED_WRITES);
         let writer = Writer::new(engine, connection, on_commit);
         Ok(Self {
-            is_shared,
             readers,
             writes: Mutex::new(Some(writes)),
             writer: Mutex::new(Some(tokio::spawn(writer.run(queue)))),
         })
-    }
-
-    /// Whether other processes may write to it too.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.is_shared
     }
 
     /// The connections that read.

@@ -6,9 +6,6 @@
 //! lock meanwhile. In PostgreSQL each commit holds one advisory lock, so that the same
 //! rules hold over all processes, in commit order; a commit takes up to 128 writes along.
 
-use std::str::FromStr as _;
-
-use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, Connection as _};
 
 use crate::CatalogError;
@@ -97,8 +94,7 @@ impl Engine {
     /// and readers go on meanwhile.
     pub(super) async fn connect_writer(&self) -> Result<AnyConnection, CatalogError> {
         let opening = || format!("opening {}", self.shown());
-        let options = AnyConnectOptions::from_str(self.url()).doing(opening)?;
-        let mut connection = AnyConnection::connect_with(&options).await.doing(opening)?;
+        let mut connection = AnyConnection::connect(self.url()).await.doing(opening)?;
         sqlx::raw_sql(match self {
             Self::Sqlite { .. } => {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \

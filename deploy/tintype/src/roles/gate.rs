@@ -254,19 +254,17 @@ async fn race(
         Err(error) => return Err(error.into()),
     };
     // An error is no verdict, and its writer may have won: only the object tells.
-    let may_have_won = winners
-        .iter()
-        .chain(unclear.iter().map(|(writer, _)| writer));
-    let is_a_winners = may_have_won
-        .into_iter()
-        .any(|&writer| body(writer) == found);
-    Ok(match winners.len() {
-        0 | 1 if is_a_winners => None,
-        0 | 1 => Some(format!("{key}: what is read is not what the winner wrote")),
-        many => Some(format!(
-            "{key}: {many} of {writers} writers were told that they created it"
-        )),
-    })
+    let is_a_winners = match winners.as_slice() {
+        [] => unclear.iter().any(|(writer, _)| body(*writer) == found),
+        [winner] => body(*winner) == found,
+        many => {
+            let many = many.len();
+            return Ok(Some(format!(
+                "{key}: {many} of {writers} writers were told that they created it"
+            )));
+        }
+    };
+    Ok((!is_a_winners).then(|| format!("{key}: what is read is not what the winner wrote")))
 }
 
 /// A PUT that declares the digest of other bytes must fail and change nothing.

@@ -120,11 +120,10 @@ async fn tell_differences(
             .map(|entry| (entry.name.as_str(), entry.value.as_deref().unwrap_or("")))
             .collect();
         for (name, value) in wanted {
-            match found.get(name) {
-                Some(found) if found != value => {
-                    println!("topic {topic}: {name} is {found}; init would make it {value}");
-                }
-                _ => {}
+            if let Some(found) = found.get(name)
+                && found != value
+            {
+                println!("topic {topic}: {name} is {found}; init would make it {value}");
             }
         }
     }
