@@ -56,8 +56,10 @@ pub(crate) struct Caches {
 pub(crate) type Clock = Box<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 impl Catalog {
-    /// Opens the catalog at `sqlite://` and a path; creates the file if it is absent
-    /// and brings its tables up to date. [`crate::sqlite_url`] makes the address of a path.
+    /// Opens the catalog at `sqlite://` and a path (creates the file if it is absent), or,
+    /// with the feature `postgres`, at `postgres://user:password@host/database`, which many
+    /// processes may share; brings its tables up to date. [`crate::sqlite_url`] makes the
+    /// address of a path.
     ///
     /// # Errors
     /// The address is none, the file cannot be opened, or a newer version has written it.

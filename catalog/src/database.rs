@@ -1,7 +1,9 @@
-//! The SQLite file: a few connections that read, and one that writes.
+//! The database: a SQLite file or a PostgreSQL server, with a few connections that read
+//! and one that writes.
 //!
 //! In come statements; out come rows, or an error within [`MAX_WAIT`], also when the
-//! disk is stuck or full. A write that has answered is on the disk.
+//! disk is stuck or full. A write that has answered is on the disk. What differs between
+//! the two databases stands in `database/engine.rs`, and nowhere else.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -11,12 +13,15 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::MigrateError;
-use sqlx::{AnyConnection, AnyPool, Connection};
+use sqlx::{AnyConnection, AnyPool};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::error::Doing;
 use crate::{CatalogError, metrics as names};
+
+mod engine;
+use engine::Engine;
 
 mod writer;
 use writer::{Job, Task, Writer};
@@ -24,10 +29,6 @@ use writer::{Job, Task, Writer};
 /// The longest that a call waits for the database. Longer, and callers of a stuck
 /// disk pile up; shorter, and a slow disk's honest flush becomes an error.
 const MAX_WAIT: Duration = Duration::from_secs(10);
-
-/// Connections that read. More only compete for the few cores; with one, a long list
-/// would hold up every upload.
-const NUM_READERS: u32 = 4;
 
 /// Writes that may wait. More only lengthens the wait that [`MAX_WAIT`] cuts anyway;
 /// far fewer, and a burst of uploads meets a closed door.
@@ -60,21 +61,21 @@ impl Database {
     /// Opens the file, creates it if absent, and brings its tables up to date.
     pub(crate) async fn open(url: &str, on_commit: OnCommit) -> Result<Self, CatalogError> {
         sqlx::any::install_default_drivers();
-        let url = writable(url)?;
-        let mut connection = in_time("opening", connect_writer(&url)).await?;
-        migrate(&mut connection, &url).await?;
+        let engine = Engine::of(url)?;
+        let mut connection = in_time("opening", engine.connect_writer()).await?;
+        migrate(&mut connection, &engine).await?;
         let readers = AnyPoolOptions::new()
-            .max_connections(NUM_READERS)
+            .max_connections(engine.num_readers())
             .acquire_timeout(MAX_WAIT)
             .idle_timeout(None)
             .max_lifetime(None)
-            .test_before_acquire(false)
-            .after_connect(|connection, _| Box::pin(prepare_reader(connection)))
-            .connect(&url)
+            .test_before_acquire(engine.is_shared())
+            .after_connect(move |connection, _| Box::pin(engine::prepare_reader(connection)))
+            .connect(engine.url())
             .await
-            .doing(|| format!("opening {url}"))?;
+            .doing(|| format!("opening {}", engine.shown()))?;
         let (writes, queue) = mpsc::channel(MAX_QUEUED_WRITES);
-        let writer = Writer::new(url, connection, on_commit);
+        let writer = Writer::new(engine, connection, on_commit);
         Ok(Self {
             readers,
             writes: Mutex::new(Some(writes)),
@@ -162,60 +163,20 @@ pub fn sqlite_url(path: &Path) -> String {
     )
 }
 
-/// The address with "create the file if it is absent".
-fn writable(url: &str) -> Result<String, CatalogError> {
-    let refused = |fault: &str| CatalogError::Address {
-        // A scheme is all that can be told of an address that may hold a password.
-        url: url.split(':').next().unwrap_or_default().to_owned() + ":...",
-        fault: fault.into(),
-    };
-    if !url.starts_with("sqlite:") {
-        return Err(refused("it must begin with sqlite://"));
-    }
-    if url.contains(":memory:") || url.contains("mode=memory") {
-        return Err(refused("a catalog is a file, not memory"));
-    }
-    Ok(match url.split_once('?') {
-        Some((_, parameters)) if parameters.contains("mode=") => url.into(),
-        Some(_) => format!("{url}&mode=rwc"),
-        None => format!("{url}?mode=rwc"),
-    })
-}
-
-/// Opens the connection that writes: a commit returns when its bytes are on the disk
-/// (`synchronous=FULL`), and readers go on meanwhile (WAL).
-async fn connect_writer(url: &str) -> Result<AnyConnection, CatalogError> {
-    let opening = || format!("opening {url}");
-    let mut connection = AnyConnection::connect(url).await.doing(opening)?;
-    sqlx::raw_sql(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-         PRAGMA busy_timeout = 5000; PRAGMA journal_size_limit = 67108864;",
-    )
-    .execute(&mut connection)
-    .await
-    .doing(opening)?;
-    Ok(connection)
-}
-
-/// Brings the tables up to date, however long that takes on a large file.
-async fn migrate(connection: &mut AnyConnection, url: &str) -> Result<(), CatalogError> {
+/// Brings the tables up to date, however long that takes on a large database. Of many
+/// processes that start together one does it, under the database's own lock, and the
+/// others wait and find it done.
+async fn migrate(connection: &mut AnyConnection, engine: &Engine) -> Result<(), CatalogError> {
     let migrated = sqlx::migrate!().run(connection).await;
     migrated.map_err(|source| match source {
         MigrateError::VersionMissing(version) => CatalogError::Address {
-            url: url.into(),
+            url: engine.shown(),
             fault: format!("a newer version of this program has written it (tables {version})"),
         },
         source => CatalogError::Migration {
             source: Arc::new(source),
         },
     })
-}
-
-async fn prepare_reader(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql("PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;")
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 /// The work's answer, or an error when [`MAX_WAIT`] is over.

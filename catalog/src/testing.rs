@@ -1,5 +1,8 @@
-//! What the tests of this crate share: a real catalog in a folder of its own, a clock
-//! that they set, and the real router in front of it.
+//! What the tests of this crate share: a real catalog of their own, a clock that they set,
+//! and the real router in front of it.
+//!
+//! With `TINTYPE_TEST_POSTGRES=postgres://user:password@host/database` every catalog is a new
+//! schema of that database, left there afterwards; without, it is a file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -42,30 +45,54 @@ pub(crate) struct TestCatalog {
     pub(crate) catalog: Catalog,
     pub(crate) clock: ManualClock,
     pub(crate) folder: TempDir,
+    pub(crate) url: String,
+}
+
+/// The address of an empty catalog in the PostgreSQL of the tests, if they have one.
+pub(crate) async fn postgres_url() -> Option<String> {
+    use sqlx::Connection as _;
+    let server = std::env::var("TINTYPE_TEST_POSTGRES").ok()?;
+    let schema = format!("test_{}", uuid::Uuid::now_v7().simple());
+    sqlx::any::install_default_drivers();
+    let mut connection = sqlx::AnyConnection::connect(&server).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+    sqlx::query(create).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    Some(format!("{server}?options[search_path]={schema}"))
 }
 
 impl TestCatalog {
     pub(crate) async fn open() -> Self {
-        Self::open_in(tempfile::tempdir().unwrap()).await
+        match postgres_url().await {
+            Some(url) => Self::open_at(tempfile::tempdir().unwrap(), url).await,
+            None => Self::open_file().await,
+        }
     }
 
-    async fn open_in(folder: TempDir) -> Self {
+    /// A catalog in a file, whatever the others are in.
+    pub(crate) async fn open_file() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = sqlite_url(&folder.path().join("catalog.db"));
+        Self::open_at(folder, url).await
+    }
+
+    async fn open_at(folder: TempDir, url: String) -> Self {
         let clock = ManualClock(Arc::new(AtomicI64::new(Utc::now().timestamp_micros())));
         let now = clock.clone();
         let now = Box::new(move || time(now.0.load(Ordering::SeqCst)));
-        let url = sqlite_url(&folder.path().join("catalog.db"));
         let catalog = Catalog::open_with_clock(&url, now).await.unwrap();
         Self {
             catalog,
             clock,
             folder,
+            url,
         }
     }
 
     /// Closes the file and opens it again, as a restart does.
     pub(crate) async fn reopen(self) -> Self {
         self.catalog.close().await;
-        Self::open_in(self.folder).await
+        Self::open_at(self.folder, self.url).await
     }
 
     /// A key with these scopes, and who it stands for.

@@ -239,7 +239,12 @@ fn poll(
         } else {
             5
         }));
-        waiting.append(&mut lock(&shared.rebalances));
+        let mut rebalances = std::mem::take(&mut *lock(&shared.rebalances));
+        if !rebalances.is_empty() {
+            // Partitions come unpaused, whatever those before them were.
+            paused = false;
+            waiting.append(&mut rebalances);
+        }
         match polled {
             None => {}
             Some(Ok(message)) => waiting.push_back(Feed::Record(Record {

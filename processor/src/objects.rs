@@ -3,6 +3,10 @@
 
 use std::sync::Arc;
 
+use deltalake_core::DeltaResult;
+use deltalake_core::logstore::{
+    LogStore, LogStoreFactory, ObjectStoreRef, StorageConfig, default_logstore, logstore_factories,
+};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -22,6 +26,7 @@ pub struct ObjectRoot {
 impl ObjectRoot {
     /// `outer` is rooted at the bucket or at `/`; `url` names our folder in it, and ends in `/`.
     pub fn new(outer: Arc<dyn ObjectStore>, url: Url) -> Self {
+        let_delta_use(&url);
         let prefix = Path::from_url_path(url.path()).unwrap_or_default();
         let inner = Arc::new(PrefixStore::new(outer.clone(), prefix));
         Self { outer, inner, url }
@@ -47,5 +52,35 @@ impl ObjectRoot {
         let mut url = self.url.clone();
         url.set_path(&format!("{}{table}/", self.url.path()));
         url
+    }
+}
+
+/// Delta's log by create-only PUT, which every store has that passes the storage gate.
+struct CreateOnlyLog;
+
+impl LogStoreFactory for CreateOnlyLog {
+    fn with_options(
+        &self,
+        prefixed_store: ObjectStoreRef,
+        root_store: ObjectStoreRef,
+        location: &Url,
+        options: &StorageConfig,
+    ) -> DeltaResult<Arc<dyn LogStore>> {
+        Ok(default_logstore(
+            prefixed_store,
+            root_store,
+            location,
+            options,
+        ))
+    }
+}
+
+/// Delta knows local folders only; other schemes it must be told of once in a process,
+/// though it is handed the store with each table.
+fn let_delta_use(url: &Url) {
+    if let Ok(scheme) = Url::parse(&format!("{}://", url.scheme())) {
+        logstore_factories()
+            .entry(scheme)
+            .or_insert_with(|| Arc::new(CreateOnlyLog));
     }
 }

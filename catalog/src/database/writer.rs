@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use sqlx::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Change, OnCommit, connect_writer};
+use super::{Change, Engine, OnCommit};
 use crate::error::Doing;
 use crate::{CatalogError, metrics as names};
 
@@ -85,7 +85,7 @@ where
 
 /// The task that owns the connection.
 pub(super) struct Writer {
-    url: String,
+    engine: Engine,
     /// Absent after a failure, until the next write opens a new one: after a full
     /// disk SQLite may have ended the transaction by itself, and the connection's
     /// own count of transactions is wrong from then on.
@@ -94,9 +94,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(url: String, connection: AnyConnection, on_commit: OnCommit) -> Self {
+    pub(super) fn new(engine: Engine, connection: AnyConnection, on_commit: OnCommit) -> Self {
         Self {
-            url,
+            engine,
             connection: Some(connection),
             on_commit,
         }
@@ -126,10 +126,12 @@ impl Writer {
     async fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), CatalogError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            absent => absent.insert(connect_writer(&self.url).await?),
+            absent => absent.insert(self.engine.connect_writer().await?),
         };
-        let begun = connection.begin_with("BEGIN IMMEDIATE").await;
+        let begun = connection.begin_with(self.engine.begin()).await;
         let mut transaction = begun.doing(|| "beginning a commit".into())?;
+        let excluded = self.engine.exclude_others(&mut transaction).await;
+        excluded.doing(|| "waiting for other processes' commits".into())?;
         for job in jobs.iter_mut() {
             // A savepoint each: one refused write takes none of the others with it.
             let savepoint = transaction.begin().await;

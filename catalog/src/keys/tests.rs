@@ -23,7 +23,7 @@ async fn the_first_key_is_the_operators_and_is_made_once() {
 
 #[tokio::test]
 async fn the_file_holds_no_token() {
-    let test = TestCatalog::open().await;
+    let test = TestCatalog::open_file().await;
     let first = test.catalog.ensure_first_key().await.unwrap().unwrap();
     test.catalog
         .authenticate(&first.token)

@@ -20,6 +20,8 @@ mod serve;
 
 mod up;
 
+mod roles;
+
 mod client;
 
 mod dataset;
@@ -96,6 +98,12 @@ async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {
     let global = cli.global;
     match cli.command {
         Command::Up(args) => up::run(args).await,
+        Command::Init(args) => roles::init::run(&args).await,
+        Command::CheckConfig(args) => roles::check::run(&global, &args).await,
+        Command::CheckStore(args) => roles::gate::run(&global, &args).await,
+        Command::Ingest(args) => roles::run(roles::Role::Ingest, args).await,
+        Command::Processor(args) => roles::run(roles::Role::Processor, args).await,
+        Command::Trainer(args) => roles::run(roles::Role::Trainer, args).await,
         Command::Demo(args) => demo::run(&global, args).await,
         Command::Dataset(args) => dataset::run(&global, args.command).await,
         Command::Key(args) => key::run(&global, args.command).await,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
+use crate::roles::RoleArgs;
 use crate::up::UpArgs;
 
 /// What `up` runs with, complete and checked.
@@ -37,6 +38,19 @@ pub struct Settings {
     pub log: String,
     /// Log as JSON.
     pub log_json: bool,
+    /// Where a role finds Kafka, objects and the catalog; `up` brings its own.
+    pub servers: Servers,
+}
+
+/// The servers that roles of one installation share.
+#[derive(Debug, Clone, Default)]
+pub struct Servers {
+    /// Kafka's `bootstrap.servers`.
+    pub kafka: Option<String>,
+    /// Where objects lie: `s3://bucket/folder`, `gs://`, `az://` or `file://`.
+    pub objects: Option<String>,
+    /// The catalog: `postgres://user:password@host/database`.
+    pub catalog: Option<String>,
 }
 
 impl Settings {
@@ -55,6 +69,7 @@ impl Settings {
             embed: true,
             log: "warn".into(),
             log_json: false,
+            servers: Servers::default(),
         }
     }
 
@@ -78,6 +93,33 @@ impl Settings {
         // Flags come last; clap has put `TINTYPE_DATA` and `TINTYPE_LISTEN` among them.
         settings.data = args.data.clone().unwrap_or(settings.data);
         settings.listen = args.listen.unwrap_or(settings.listen);
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The settings of one role.
+    ///
+    /// # Errors
+    /// A name is unknown, or a value out of range.
+    pub fn read_role(args: &RoleArgs) -> anyhow::Result<Self> {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        let mut settings = Self::new(args.data.clone(), listen);
+        settings.log = "info".into();
+        if let Some(file) = &args.config {
+            settings.apply_file(file)?;
+        }
+        settings.apply_environment(|name| std::env::var(name).ok())?;
+        settings.listen = args.listen.unwrap_or(settings.listen);
+        let servers = &mut settings.servers;
+        for (place, flag) in [
+            (&mut servers.kafka, &args.kafka),
+            (&mut servers.objects, &args.objects),
+            (&mut servers.catalog, &args.catalog),
+        ] {
+            if flag.is_some() {
+                place.clone_from(flag);
+            }
+        }
         settings.check()?;
         Ok(settings)
     }
@@ -108,7 +150,15 @@ impl Settings {
             embed,
             log,
             log_json,
+            kafka,
+            objects,
+            catalog,
         } = parsed;
+        self.servers = Servers {
+            kafka,
+            objects,
+            catalog,
+        };
         self.listen = listen.unwrap_or(self.listen);
         self.max_body_bytes = max_body_bytes.unwrap_or(self.max_body_bytes);
         self.decode_threads = decode_threads.unwrap_or(self.decode_threads);
@@ -230,6 +280,9 @@ struct File {
     embed: Option<bool>,
     log: Option<String>,
     log_json: Option<bool>,
+    kafka: Option<String>,
+    objects: Option<String>,
+    catalog: Option<String>,
 }
 
 #[cfg(test)]

@@ -150,9 +150,8 @@ async fn events_of_another_process_are_seen_without_a_signal() {
     let (test, api, token, dataset) = opened().await;
     let mut events = follow(&api, &token, "", None).await;
     events.next_block().await.unwrap();
-    // The same file, opened a second time: another process as far as signals go.
-    let url = crate::sqlite_url(&test.folder.path().join("catalog.db"));
-    let other = crate::Catalog::open(&url).await.unwrap();
+    // The same catalog, opened a second time: another process as far as signals go.
+    let other = crate::Catalog::open(&test.url).await.unwrap();
     let capture = new_capture(&dataset.id, "1");
     other
         .record_outcomes(&[decided(&capture, "rejected")])

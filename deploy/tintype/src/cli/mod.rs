@@ -70,6 +70,22 @@ pub enum Command {
     Train(crate::train::TrainArgs),
     Model(crate::model::ModelArgs),
     Predict(crate::predict::PredictArgs),
+    /// Prepare Kafka's topics and the catalog for the roles, and make the first admin key
+    #[command(after_help = crate::roles::EXAMPLES)]
+    Init(crate::roles::RoleArgs),
+    /// Try every connection that a role would make
+    #[command(after_help = crate::roles::EXAMPLES)]
+    CheckConfig(crate::roles::RoleArgs),
+    CheckStore(crate::roles::gate::CheckStoreArgs),
+    /// Run the HTTP API and take uploads in, as one of many processes
+    #[command(after_help = crate::roles::EXAMPLES)]
+    Ingest(crate::roles::RoleArgs),
+    /// Prepare photos and write tables, as one of many processes
+    #[command(after_help = crate::roles::EXAMPLES)]
+    Processor(crate::roles::RoleArgs),
+    /// Work on trainings, as one of many processes
+    #[command(after_help = crate::roles::EXAMPLES)]
+    Trainer(crate::roles::RoleArgs),
 }
 
 /// Reads the command line.

@@ -23,10 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Health {
     /// The catalog.
     pub catalog: Catalog,
-    /// The way in: object store and broker.
-    pub ingest: Ingest,
-    /// Whether photos get embeddings: told, and no condition.
-    pub embedding: EmbeddingStatus,
+    /// The way in: object store and broker; absent where neither is written to for others.
+    pub ingest: Option<Ingest>,
+    /// Whether photos get embeddings: told, and no condition; absent where photos are not made.
+    pub embedding: Option<EmbeddingStatus>,
 }
 
 /// The routes, none of which asks for a key.
@@ -41,13 +41,16 @@ pub fn router(health: Health) -> Router {
 
 async fn ready(State(health): State<Health>) -> Response {
     let catalog = within(health.catalog.check()).await;
-    let upload = within(health.ingest.check()).await;
+    let upload = match &health.ingest {
+        Some(ingest) => within(ingest.check()).await,
+        None => None,
+    };
     let ready = catalog.is_none() && upload.is_none();
     let say = |failure: Option<String>| failure.unwrap_or_else(|| "ok".into());
     let body = json!({
         "status": if ready { "ready" } else { "not ready" },
         "checks": {"catalog": say(catalog), "store_and_broker": say(upload)},
-        "embeddings": health.embedding.words(),
+        "embeddings": health.embedding.map(|embedding| embedding.words()),
     });
     if ready {
         Json(body).into_response()

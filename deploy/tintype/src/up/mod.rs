@@ -8,11 +8,11 @@ mod broker;
 
 mod durable;
 
-mod embedding;
+pub mod embedding;
 
-mod health;
+pub mod health;
 
-mod preparer;
+pub mod preparer;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -42,12 +42,12 @@ use durable::DurableFolder;
 use folder::DataFolder;
 
 /// How long open requests may take to finish at the end, ...
-const DRAIN_REQUESTS: Duration = Duration::from_secs(2);
+pub const DRAIN_REQUESTS: Duration = Duration::from_secs(2);
 /// ... and the stages to put their work down. Together below ten seconds: what is not
 /// finished by then is done again at the next start, and nothing is lost.
-const DRAIN_STAGES: Duration = Duration::from_secs(5);
+pub const DRAIN_STAGES: Duration = Duration::from_secs(5);
 /// How much longer a training may take to write its checkpoint.
-const DRAIN_TRAINING: Duration = Duration::from_secs(2);
+pub const DRAIN_TRAINING: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -123,13 +123,14 @@ fn greet(running: &Running) {
 }
 
 /// Ctrl-C and SIGTERM.
-struct Signals {
+pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    /// Listens from now on.
+    pub fn listen() -> anyhow::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -137,7 +138,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -214,47 +216,14 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         shutdown.clone(),
     )
     .await;
-    let decoding = PoolSettings {
-        embedding,
-        threads: settings.decode_threads,
-        slow_threads: settings.decode_threads.div_ceil(2),
-        #[cfg(feature = "heic")]
-        limits: processor::prepare::Limits {
-            heif_program: Some(this_program()?),
-            ..processor::prepare::Limits::default()
-        },
-        ..PoolSettings::default()
-    };
-    let num_slow_threads = decoding.slow_threads;
-    let pool = DecodePool::new(decoding).context("cannot start the decode threads")?;
-    let pool = Arc::new(pool);
+    let (pool, num_slow_threads) = decode_pool(settings, embedding)?;
     let kafka = processor::Broker {
         bootstrap_servers: broker.bootstrap_servers().to_owned(),
         sharing: Sharing::Alone,
     };
-    let pipeline = PipelineSettings {
-        prepare: PrepareSettings {
-            broker: kafka.clone(),
-            store: objects.store().clone(),
-            pool: pool.clone(),
-            num_threads: settings.decode_threads,
-            num_slow_threads,
-        },
-        organize: OrganizeSettings {
-            broker: kafka.clone(),
-            objects: objects.clone(),
-            incarnation: broker.incarnation().to_owned(),
-            roll: RollPolicy {
-                max_rows: settings.shard_max_rows,
-                max_bytes: settings.shard_max_bytes,
-                max_age: settings.shard_max_age,
-            },
-        },
-        record: RecordSettings {
-            broker: kafka.clone(),
-            catalog: catalog.clone(),
-        },
-    };
+    let decoding = (pool.clone(), num_slow_threads);
+    let incarnation = broker.incarnation();
+    let pipeline = pipeline(settings, kafka, &objects, incarnation, decoding, &catalog);
     let started_at = chrono::Utc::now();
     let stages = tokio::spawn(processor::run(pipeline, stages_shutdown.clone()));
     let worker = trainer::WorkerSettings {
@@ -277,8 +246,8 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
     };
     let router = health::router(health::Health {
         catalog: catalog.clone(),
-        ingest: ingest.clone(),
-        embedding: begun.status,
+        ingest: Some(ingest.clone()),
+        embedding: Some(begun.status),
     })
     .merge(ingest.router())
     .merge(catalog::http::router(catalog.clone(), shutdown.clone()))
@@ -359,6 +328,66 @@ impl Running {
     }
 }
 
+/// The threads that decode, and how many of them may be with slow photos.
+///
+/// What they make gets its embedding by `embedding`.
+///
+/// # Errors
+/// A thread cannot be had.
+pub fn decode_pool(
+    settings: &Settings,
+    embedding: Embedding,
+) -> anyhow::Result<(Arc<DecodePool>, usize)> {
+    let decoding = PoolSettings {
+        embedding,
+        threads: settings.decode_threads,
+        slow_threads: settings.decode_threads.div_ceil(2),
+        #[cfg(feature = "heic")]
+        limits: processor::prepare::Limits {
+            heif_program: Some(this_program()?),
+            ..processor::prepare::Limits::default()
+        },
+        ..PoolSettings::default()
+    };
+    let num_slow_threads = decoding.slow_threads;
+    let pool = DecodePool::new(decoding).context("cannot start the decode threads")?;
+    Ok((Arc::new(pool), num_slow_threads))
+}
+
+/// The stages of the processor, on these servers.
+pub fn pipeline(
+    settings: &Settings,
+    kafka: processor::Broker,
+    objects: &ObjectRoot,
+    incarnation: &str,
+    (pool, num_slow_threads): (Arc<DecodePool>, usize),
+    catalog: &Catalog,
+) -> PipelineSettings {
+    PipelineSettings {
+        prepare: PrepareSettings {
+            broker: kafka.clone(),
+            store: objects.store().clone(),
+            pool,
+            num_threads: settings.decode_threads,
+            num_slow_threads,
+        },
+        organize: OrganizeSettings {
+            broker: kafka.clone(),
+            objects: objects.clone(),
+            incarnation: incarnation.to_owned(),
+            roll: RollPolicy {
+                max_rows: settings.shard_max_rows,
+                max_bytes: settings.shard_max_bytes,
+                max_age: settings.shard_max_age,
+            },
+        },
+        record: RecordSettings {
+            broker: kafka,
+            catalog: catalog.clone(),
+        },
+    }
+}
+
 /// What to start for decoding beside this process: this very program, also when its file
 /// has been replaced meanwhile.
 #[cfg(feature = "heic")]
@@ -400,7 +429,8 @@ async fn publish_lost(progress: &Progress, ingest: &Ingest, before: chrono::Date
     }
 }
 
-fn object_root(folder: &Path) -> anyhow::Result<ObjectRoot> {
+/// A local folder as the store of everything.
+pub fn object_root(folder: &Path) -> anyhow::Result<ObjectRoot> {
     let url = Url::from_directory_path(folder)
         .ok()
         .context("the data folder's path must be absolute")?;
