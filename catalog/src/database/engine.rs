@@ -21,7 +21,7 @@ const SERVER_READERS: u32 = 8;
 
 /// The key of the advisory lock that a commit holds: any number that nothing else in
 /// the database uses.
-const WRITE_LOCK: i64 = 0x7469_6e74_7970_65;
+const WRITE_LOCK: i64 = 0x0074_696e_7479_7065;
 
 /// Which database it is, and its address.
 #[derive(Debug, Clone)]
