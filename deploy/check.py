@@ -2,9 +2,9 @@
 """Checks the deployment files by tools of their own kind: `check.py [--go]`.
 
 Python packages with the tools or schemas in them are fetched once into a folder of the
-cache. helm, promtool and OpenTofu are taken from PATH or from that folder; `--go` builds those
-that are missing with `go install`, which takes minutes each, once. What cannot be checked
-here is said, and does not fail. Ends with 1 if a file is wrong."""
+cache, Helm as a library from Maven Central. promtool and OpenTofu are taken from PATH or from
+that folder; `--go` builds those that are missing with `go install`, which takes minutes each,
+once. What cannot be checked here is said, and does not fail. Ends with 1 if a file is wrong."""
 
 import argparse
 import importlib.util
@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -21,7 +22,6 @@ DEPLOY = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tintype-deploy-check"
 # Versions are pinned: what passed yesterday passes today.
 GO_TOOLS = {
-    "helm": "helm.sh/helm/v3/cmd/helm@v3.22.0",
     "promtool": "github.com/prometheus/prometheus/cmd/promtool@v0.316.0",
     "tofu": "github.com/opentofu/opentofu/cmd/tofu@v1.12.6",
 }
@@ -107,31 +107,72 @@ def compose():
 
 
 def chart():
-    helm = tool("helm")
+    """Each set of values in `ci/`, laid over the chart's own: linted, rendered, and every
+    resource held against Kubernetes' schemas."""
+    helm, how = helm_command()
     if helm is None:
-        return "skipped: no helm here (check.py --go builds it)"
-    folder, rendered = DEPLOY / "helm" / "tintype", 0
+        return f"skipped: {how}"
     import kubernetes_validate
     import yaml
 
+    folder, rendered = DEPLOY / "helm" / "tintype", 0
     values = sorted((folder / "ci").glob("*-values.yaml"))
-    for file in values:
-        run([helm, "lint", "--strict", "--quiet", folder, "--values", file])
-        text = run([helm, "template", "tintype", folder, "--values", file, "--namespace", "tintype",
-                    "--api-versions", "keda.sh/v1alpha1"])
-        for document in filter(None, yaml.safe_load_all(text)):
-            rendered += 1
-            check_pod(file, document)
-            if document["kind"] in FOREIGN_KINDS:
-                continue
-            try:
-                kubernetes_validate.validate(document, KUBERNETES_VERSION, strict=True)
-            except Exception as error:
-                raise Wrong(f"{file.name}: {document['kind']} {document['metadata']['name']}: {error}") from error
-    refused = subprocess.run([helm, "lint", "--quiet", folder, "--set", "settings.kafka=nowhere"], capture_output=True)
-    if refused.returncode == 0:
-        raise Wrong("the chart takes an address of Kafka without a port")
-    return f"{rendered} resources of {len(values)} sets of values, strictly by Kubernetes {KUBERNETES_VERSION}'s schemas"
+    assert values, "no sets of values to check the chart with"
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "tintype"
+        for file in values:
+            lay(folder, copy, yaml.safe_load(file.read_text()))
+            run([*helm, "lint", copy])
+            for document in filter(None, yaml.safe_load_all(run([*helm, "template", copy]))):
+                rendered += 1
+                check_pod(file, document)
+                if document["kind"] in FOREIGN_KINDS:
+                    continue
+                try:
+                    kubernetes_validate.validate(document, KUBERNETES_VERSION, strict=True)
+                except Exception as error:  # of the validator's several kinds
+                    raise Wrong(f"{file.name}: {document['kind']} {document['metadata']['name']}: {error}") from error
+        # The chart's own schema refuses what cannot work.
+        for bad in ({"settings": {"kafka": "nowhere"}}, {"existingSecret": ""}, {"trainr": {}}):
+            lay(folder, copy, merged(yaml.safe_load(values[0].read_text()), bad))
+            if subprocess.run([*map(str, helm), "template", str(copy)], capture_output=True).returncode == 0:
+                raise Wrong(f"the chart takes {bad}")
+    return (f"{how}: {rendered} resources of {len(values)} sets of values, strictly by Kubernetes "
+            f"{KUBERNETES_VERSION}'s schemas; 3 mistakes refused")
+
+
+def helm_command():
+    """The words before `lint CHART` or `template CHART`, and what they are; or none, and why."""
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        return None, "Java or Maven is not installed"
+    check, jars = DEPLOY / "helm" / "check", CACHE / "helm-java"
+    stamp = jars / "pom.xml"
+    if not stamp.exists() or stamp.read_text() != (check / "pom.xml").read_text():
+        shutil.rmtree(jars, ignore_errors=True)
+        copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+        done = subprocess.run(["mvn", "-q", "-B", "-f", check / "pom.xml", copy, f"-DoutputDirectory={jars}"],
+                              capture_output=True, text=True)
+        if done.returncode:
+            return None, "Helm's library cannot be fetched"
+        shutil.copy(check / "pom.xml", stamp)
+    return ["java", "-cp", f"{jars}/*", check / "Chart.java"], "helm lint --strict, helm template"
+
+
+def lay(folder, copy, values):
+    """The chart with other values of its own: `lint` of the library takes no others."""
+    import yaml
+
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder, copy)
+    own = yaml.safe_load((folder / "values.yaml").read_text())
+    (copy / "values.yaml").write_text(yaml.safe_dump(merged(own, values)))
+
+
+def merged(own, other):
+    """`other` over `own`, map by map, as Helm does it."""
+    if not (isinstance(own, dict) and isinstance(other, dict)):
+        return other
+    return own | {key: merged(own.get(key), value) for key, value in other.items()}
 
 
 def check_pod(file, document):

@@ -20,6 +20,7 @@ class Process(Server):
         self.env |= variables | {"TINTYPE_LISTEN": f"127.0.0.1:{self.port}"}
         self.wanted, self.busy = False, threading.Lock()
         self.deaths = 0  # ends that nobody here had ordered
+        self.due = None  # when it is started again after such an end
 
     def command(self):
         return super().command() if self.role == "up" else [self.binary, self.role]
@@ -93,13 +94,20 @@ class Cluster:
         return found.group()
 
     def keep(self):
-        """Starts again what is wanted and not alive."""
+        """Starts again what is wanted and not alive: at once what was killed, after a second
+        what ended by itself, as it may for want of a server."""
         while not self.stopping.wait(0.02):
             for process in self.processes:
                 with process.busy:
-                    if process.wanted and not process.is_alive():
-                        process.deaths += process.process.returncode != -signal.SIGKILL
-                        process.start(wait=False)
+                    if not process.wanted or process.is_alive():
+                        continue
+                    if process.process.returncode == -signal.SIGKILL or process.due is not None:
+                        if process.due is None or time.monotonic() >= process.due:
+                            process.due = None
+                            process.start(wait=False)
+                    else:
+                        process.deaths += 1
+                        process.due = time.monotonic() + 1
 
     def of(self, *roles):
         return [p for p in self.processes if p.role in roles]

@@ -1,12 +1,13 @@
 """What must hold at the end, asked of witnesses that share no code with Tintype: the
-ledger of the clients, PostgreSQL by psql (or the API where the catalog is inside), and
-the tables by Python's `deltalake`, their log read line by line."""
+ledger of the clients, the catalog by psql (or sqlite3 where it is a file), and the tables
+by Python's `deltalake`, their log read line by line."""
 
 import json
 import os
+import sqlite3
 import urllib.parse
 from collections import Counter, defaultdict
-from datetime import datetime
+from contextlib import closing
 
 import deltalake
 import duckdb
@@ -104,25 +105,22 @@ def brief(capture):
 
 
 def catalog_rows(cluster, name, dataset):
-    """All captures of a dataset: by SQL where the catalog is a server, else over HTTP."""
-    if not cluster.fleet:
-        return cluster.processes[0].captures(name)
+    """All captures of a dataset, by SQL that is not Tintype's."""
     fields = ("id", "status", "sha256", "reason", "twin_id", "received_at_us", "decided_at_us")
     sql = f"SELECT {', '.join(fields)} FROM captures WHERE dataset_id = '{dataset}'"
-    return [{k: v or None for k, v in zip(fields, row)} for row in cluster.fleet["postgres"].query(sql)]
+    if cluster.fleet:
+        found = cluster.fleet["postgres"].query(sql)
+    else:
+        file = cluster.processes[0].folder / "catalog.db"
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            found = connection.execute(sql).fetchall()
+    return [{field: value or None for field, value in zip(fields, row)} for row in found]
 
 
 def verdict_seconds(cluster, name, dataset):
     """From arrival to verdict, of each capture."""
-    took = []
-    for capture in catalog_rows(cluster, name, dataset):
-        if "received_at_us" in capture:
-            if capture["decided_at_us"]:
-                took.append((int(capture["decided_at_us"]) - int(capture["received_at_us"])) / 1e6)
-        elif capture.get("decided_at"):
-            begun, ended = (datetime.fromisoformat(capture[k]) for k in ("received_at", "decided_at"))
-            took.append((ended - begun).total_seconds())
-    return took
+    rows = catalog_rows(cluster, name, dataset)
+    return [(int(r["decided_at_us"]) - int(r["received_at_us"])) / 1e6 for r in rows if r["decided_at_us"]]
 
 
 class Tables:

@@ -1,5 +1,6 @@
 """The little of S3 that the harness speaks itself: signed requests (Signature Version 4)
-over a connection kept per thread. No retries: what is probed is the server."""
+over a connection kept per thread. No retries: what is probed is the server. Only a reading
+request that finds its kept connection closed is sent once more, on a new one."""
 
 import hashlib
 import hmac
@@ -58,7 +59,8 @@ class S3:
         asked = "&".join(f"{quoted(k)}={quoted(v)}" for k, v in pairs)
         signed = self.signed(method, path, asked, body, headers or {})
         connection = getattr(self._local, "connection", None)
-        if connection is None:
+        kept = connection is not None
+        if not kept:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout_s)
             self._local.connection = connection
         try:
@@ -68,6 +70,8 @@ class S3:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             self._local.connection = None
+            if kept and method in ("GET", "HEAD") and not isinstance(error, TimeoutError):
+                return self.request(method, urllib.parse.unquote(path), body, headers, query)
             raise OSError(f"{method} {path}: {type(error).__name__}: {error}") from error
 
     def signed(self, method, path, query, body, headers):
