@@ -330,6 +330,14 @@ fn too_many_labels(owner: &'static str, limit: u64) -> CatalogError {
 }
 
 fn check_policy(policy: &DatasetPolicy) -> Result<(), CatalogError> {
+    let percent = policy.min_label_score_percent;
+    if percent > 100 {
+        return Err(CatalogError::Invalid {
+            what: "min_label_score_percent",
+            given: percent.to_string(),
+            rule: "a number from 0 to 100 is needed".into(),
+        });
+    }
     let distances = [
         ("max_phash_distance", policy.max_phash_distance, 64),
         ("max_pdq_distance", policy.max_pdq_distance, 256),

@@ -168,6 +168,10 @@ pub struct DatasetPolicy {
     pub unknown_labels: UnknownLabels,
     /// What happens to poor photos.
     pub quality: Quality,
+    /// A photo whose label is right with less than this probability, in percent, waits for a
+    /// look (reason `implausible_label`): by its embedding, among those of ten or more photos
+    /// of each label. 0: none does; the score stands in the table all the same.
+    pub min_label_score_percent: u32,
 }
 
 impl Default for DatasetPolicy {
@@ -178,6 +182,7 @@ impl Default for DatasetPolicy {
             max_pdq_distance: events::Policy::DEFAULT_MAX_PDQ_DISTANCE,
             unknown_labels: UnknownLabels::default(),
             quality: Quality::default(),
+            min_label_score_percent: 0,
         }
     }
 }
@@ -199,6 +204,7 @@ impl From<&DatasetPolicy> for events::Policy {
                 Quality::Keep => policy::Quality::Keep,
             }
             .into(),
+            min_label_score_percent: policy.min_label_score_percent,
         }
     }
 }

@@ -71,6 +71,8 @@ named! {
         Blurry = "blurry",
         /// Next to nothing in it.
         LowInformation = "low_information",
+        /// It looks like a photo of another label.
+        ImplausibleLabel = "implausible_label",
         /// Not one byte.
         Empty = "empty",
         /// The first bytes are of no picture format.
@@ -106,9 +108,12 @@ impl Reason {
     pub fn status(self) -> Status {
         match self {
             Self::ExactDuplicate | Self::PixelDuplicate | Self::NearDuplicate => Status::Duplicate,
-            Self::UnknownLabel | Self::Dark | Self::Light | Self::Blurry | Self::LowInformation => {
-                Status::Review
-            }
+            Self::UnknownLabel
+            | Self::Dark
+            | Self::Light
+            | Self::Blurry
+            | Self::LowInformation
+            | Self::ImplausibleLabel => Status::Review,
             _ => Status::Rejected,
         }
     }

@@ -42,6 +42,8 @@ pub struct AcceptedRow {
     pub group: CaptureId,
     /// By the group's hash.
     pub split: Split,
+    /// How well it fits its label, 0 to 1; none where that cannot be told.
+    pub label_score: Option<f32>,
     /// Which code prepared it.
     pub pipeline_version: String,
     /// Its offset in the partition.
@@ -108,7 +110,14 @@ impl Batch {
         self.outcomes.push(outcome);
         let capture = prepared.capture.unwrap_or_default();
         match (verdict, prepared.result) {
-            (Verdict::Accepted { group, split }, Some(Prepared::Photo(photo))) => {
+            (
+                Verdict::Accepted {
+                    group,
+                    split,
+                    label_score,
+                },
+                Some(Prepared::Photo(photo)),
+            ) => {
                 self.num_bytes += photo.jpeg.len() + photo.embedding.len() * 4 + 2048;
                 let pipeline_version = prepared.pipeline_version;
                 self.accepted.push(AcceptedRow {
@@ -117,6 +126,7 @@ impl Batch {
                     photo,
                     group,
                     split,
+                    label_score,
                     pipeline_version,
                     offset,
                 });

@@ -9,6 +9,8 @@ use std::collections::{HashMap, HashSet};
 use schemas::events::{Photo, Policy};
 use schemas::{CaptureId, Reason, Sha256};
 
+use super::plausibility::Looks;
+
 /// PDQ hashes of pictures with less detail than this say nothing (PDQ's own advice),
 /// so those pictures are compared by file and by pixels only.
 const MIN_PDQ_QUALITY: u32 = 50;
@@ -75,12 +77,19 @@ pub struct Index {
     pdqs: Vec<[u64; 4]>,
     /// Which photo the n-th pair of hashes belongs to.
     hashed: Vec<u32>,
+    /// What the photos of each label look like.
+    pub looks: Looks,
 }
 
 impl Index {
     /// How many captures it knows.
     pub fn len(&self) -> usize {
         self.judged.len()
+    }
+
+    /// The memory that it takes, in that of captures (250 bytes).
+    pub fn weight(&self) -> usize {
+        self.judged.len() + self.looks.num_kept() * 5
     }
 
     /// Whether this capture was judged before.

@@ -9,9 +9,10 @@ use schemas::events::{PhotoPrepared, Policy, Rejection};
 use schemas::{CaptureId, Reason, Split, Status};
 
 use super::index::{Fingerprints, Index, Twin};
+use super::plausibility::Fit;
 
 /// What becomes of a photo.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// It becomes a row.
     Accepted {
@@ -19,6 +20,8 @@ pub enum Verdict {
         group: CaptureId,
         /// By the group's hash.
         split: Split,
+        /// How well it fits its label, if that can be told.
+        label_score: Option<f32>,
     },
     /// It does not.
     Declined {
@@ -91,11 +94,30 @@ pub fn judge(id: CaptureId, prepared: &PhotoPrepared, index: &Index) -> Verdict 
         );
         return declined(Reason::UnknownLabel, detail, None);
     }
+    let (model, label) = (&photo.embedding_model, &capture.label);
+    let fit = index.looks.fit(model, label, &photo.embedding);
+    if let Some(fit) = &fit
+        && is_below(fit, policy.min_label_score_percent)
+    {
+        return declined(Reason::ImplausibleLabel, implausible(label, fit), None);
+    }
     let group = twin.map_or(id, |twin| twin.group);
     Verdict::Accepted {
         group,
         split: Split::of_group(group),
+        label_score: fit.map(|fit| fit.score),
     }
+}
+
+fn is_below(fit: &Fit, percent: u32) -> bool {
+    fit.score * 100.0 < percent as f32
+}
+
+fn implausible(label: &str, fit: &Fit) -> String {
+    format!(
+        "it looks like {:?} rather than {label:?}: the label is right with a probability of {:.2}",
+        fit.looks_like, fit.score
+    )
 }
 
 fn rejected(rejection: &Rejection) -> Verdict {
@@ -193,7 +215,8 @@ mod tests {
             verdict,
             Verdict::Accepted {
                 group: id,
-                split: Split::of_group(id)
+                split: Split::of_group(id),
+                label_score: None,
             }
         );
     }
@@ -217,7 +240,8 @@ mod tests {
             grouped,
             Verdict::Accepted {
                 group: first,
-                split: Split::of_group(first)
+                split: Split::of_group(first),
+                label_score: None,
             }
         );
         // The same file adds nothing to a group.
@@ -274,5 +298,45 @@ mod tests {
             reason_of(&verdict),
             Some((Status::Rejected, Reason::Truncated))
         );
+    }
+
+    #[test]
+    fn a_photo_that_looks_like_another_label_waits_only_if_the_policy_says_so() {
+        let mut index = Index::default();
+        let embedding = |label: &str| match label {
+            "cat" => vec![1.0, 0.1],
+            _ => vec![0.1, 1.0],
+        };
+        for label in ["cat", "dog"] {
+            for _ in 0..10 {
+                let id = CaptureId::new();
+                index.looks.add("net", id, label, &embedding(label));
+            }
+        }
+        let verdict = |percent, looks_like| {
+            let policy = Policy {
+                min_label_score_percent: percent,
+                ..policy()
+            };
+            let mut prepared = photo(1, 0, policy);
+            if let Some(Prepared::Photo(photo)) = &mut prepared.result {
+                photo.embedding = embedding(looks_like);
+                photo.embedding_model = "net".into();
+            }
+            judge(CaptureId::new(), &prepared, &index)
+        };
+        let declined = verdict(50, "dog");
+        let reason = Some((Status::Review, Reason::ImplausibleLabel));
+        assert_eq!(reason_of(&declined), reason);
+        assert!(
+            matches!(&declined, Verdict::Declined { detail, .. } if detail.contains("\"dog\"")),
+            "{declined:?}"
+        );
+        assert_eq!(reason_of(&verdict(50, "cat")), None);
+        // Off: accepted, and the score says what was seen.
+        let Verdict::Accepted { label_score, .. } = verdict(0, "dog") else {
+            panic!("declined without being asked to");
+        };
+        assert!(label_score.unwrap() < 0.1);
     }
 }

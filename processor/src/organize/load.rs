@@ -1,7 +1,7 @@
 //! The index of a dataset, rebuilt from its tables' own columns, and the outcomes of the
 //! rows that may not have been told before the process died.
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{Array as _, AsArray as _, Float32Array, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float32Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use deltalake_core::DeltaTable;
 use deltalake_core::logstore::parquet_reader::ParquetObjectReader;
@@ -15,8 +15,8 @@ use super::delta::{Tables, table_store};
 use super::index::{Fingerprints, Index, pdq_words};
 use crate::error::ProcessorError;
 
-/// Rows read at a time.
-const BATCH_ROWS: usize = 4096;
+/// Rows read at a time: 5 MB of embeddings. More only takes memory.
+const BATCH_ROWS: usize = 1024;
 
 /// What stands in the tables.
 pub struct Loaded {
@@ -72,6 +72,8 @@ const PHOTO_COLUMNS: &[&str] = &[
     "grayscale_score",
     "kafka.partition",
     "kafka.offset",
+    "embedding",
+    "embedding_model",
 ];
 
 const REJECTION_COLUMNS: &[&str] = &[
@@ -145,8 +147,13 @@ fn photos(
         .as_string_opt::<i32>()?;
     let group = rows.column_by_name("group_id")?.as_string_opt::<i32>()?;
     let split = rows.column_by_name("split")?.as_string_opt::<i32>()?;
+    let embeddings = Embeddings::of(rows);
     for row in 0..rows.num_rows() {
         let id: CaptureId = facts.id.value(row).parse().ok()?;
+        if let Some((model, embedding)) = embeddings.as_ref().and_then(|of| of.row(row)) {
+            let label = facts.label.value(row);
+            loaded.index.looks.add(model, id, label, embedding.values());
+        }
         let prints = Fingerprints {
             sha256: facts.sha256.value(row).parse().ok()?,
             pixel_sha256: pixels.value(row).parse().ok()?,
@@ -212,6 +219,30 @@ fn rejections(
         }
     }
     Some(())
+}
+
+/// The embeddings of some rows. Shards older than they are have no such columns.
+struct Embeddings<'a> {
+    lists: &'a ListArray,
+    models: &'a StringArray,
+}
+
+impl<'a> Embeddings<'a> {
+    fn of(rows: &'a RecordBatch) -> Option<Self> {
+        Some(Self {
+            lists: rows.column_by_name("embedding")?.as_list_opt()?,
+            models: rows.column_by_name("embedding_model")?.as_string_opt()?,
+        })
+    }
+
+    fn row(&self, row: usize) -> Option<(&'a str, Float32Array)> {
+        if self.lists.is_null(row) || self.models.is_null(row) {
+            return None;
+        }
+        let list = self.lists.value(row);
+        let values = list.as_primitive_opt::<Float32Type>()?.clone();
+        Some((self.models.value(row), values))
+    }
 }
 
 /// The columns that both tables have.

@@ -9,6 +9,8 @@ pub use stage::{OrganizeSettings, run};
 
 mod index;
 
+pub mod plausibility;
+
 mod judge;
 
 mod outcome;

@@ -24,7 +24,7 @@ pub fn outcome(id: CaptureId, prepared: &PhotoPrepared, verdict: &Verdict) -> Ca
         ..CaptureDecided::default()
     };
     match verdict {
-        Verdict::Accepted { group, split } => CaptureDecided {
+        Verdict::Accepted { group, split, .. } => CaptureDecided {
             status: Status::Accepted.to_string(),
             group_id: Some(group.to_string()),
             split: Some(split.to_string()),

@@ -203,7 +203,11 @@ fn photo_columns(
         ints(rows.iter().map(|row| row.photo.pdq_quality)),
         texts(rows.iter().map(|row| hex(&row.photo.pixel_sha256))),
         embeddings(rows),
-        new_null_array(&column_type("label_score"), rows.len()),
+        Arc::new(
+            rows.iter()
+                .map(|row| row.label_score)
+                .collect::<Float32Array>(),
+        ),
         texts(rows.iter().map(|row| row.group.to_string())),
         new_null_array(&column_type("cluster_id"), rows.len()),
         texts(rows.iter().map(|row| row.split.as_str())),

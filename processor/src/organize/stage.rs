@@ -36,7 +36,8 @@ const MAX_OPEN_BYTES: usize = 64 << 20;
 /// the stream to be worked off.
 const TIDY_EVERY: Duration = Duration::from_secs(2);
 
-/// Captures that all indices together may know (about 250 bytes each) before those of
+/// Captures that all indices together may know (about 250 bytes each, embeddings counted as
+/// five) before those of
 /// idle datasets are dropped; they are read again when a photo comes.
 const MAX_INDEXED: usize = 4_000_000;
 
@@ -406,13 +407,13 @@ impl Organizer {
     /// Drops what is known of datasets that are idle, the longest first.
     fn forget_idle(&mut self) {
         let datasets = || self.partitions.values().flat_map(|p| p.datasets.iter());
-        let mut known: usize = datasets().map(|(_, d)| d.index.len()).sum();
+        let mut known: usize = datasets().map(|(_, d)| d.index.weight()).sum();
         if known <= MAX_INDEXED {
             return;
         }
         let mut idle: Vec<_> = datasets()
             .filter(|(_, d)| d.open.is_none())
-            .map(|(id, d)| (d.used_at, id.clone(), d.index.len()))
+            .map(|(id, d)| (d.used_at, id.clone(), d.index.weight()))
             .collect();
         idle.sort();
         for (_, id, len) in idle {
@@ -475,7 +476,15 @@ fn remember(index: &mut Index, id: CaptureId, prepared: &PhotoPrepared, verdict:
         _ => None,
     };
     match (verdict, prints) {
-        (Verdict::Accepted { group, .. }, Some(prints)) => index.add_photo(id, *group, &prints),
+        (Verdict::Accepted { group, .. }, Some(prints)) => {
+            index.add_photo(id, *group, &prints);
+            if let (Some(Prepared::Photo(photo)), Some(capture)) =
+                (&prepared.result, &prepared.capture)
+            {
+                let model = &photo.embedding_model;
+                index.looks.add(model, id, &capture.label, &photo.embedding);
+            }
+        }
         _ => index.add_judged(id),
     }
 }

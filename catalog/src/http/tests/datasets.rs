@@ -63,6 +63,10 @@ async fn a_name_label_or_policy_against_its_rule_is_refused_with_the_rule() {
             "from 0 to 256",
         ),
         (
+            json!({"name": "cats", "policy": {"min_label_score_percent": 101}}),
+            "from 0 to 100",
+        ),
+        (
             json!({"name": "cats", "polizy": {}}),
             "unknown field `polizy`",
         ),

@@ -12,6 +12,9 @@ pub fn advice(reason: Reason) -> &'static str {
             "Nothing to do, or make the dataset with --near-duplicates group to keep such copies."
         }
         Reason::UnknownLabel => "Correct the label, or add it to the dataset's labels.",
+        Reason::ImplausibleLabel => {
+            "Correct the label if it is wrong, or lower the dataset's min_label_score_percent."
+        }
         Reason::Dark | Reason::Light => {
             "Take it again in better light, or make the dataset with --quality keep."
         }

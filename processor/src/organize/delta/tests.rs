@@ -9,6 +9,7 @@ use url::Url;
 
 use super::super::batch::{AcceptedRow, DeclinedRow};
 use super::super::load::load;
+use super::super::plausibility::Looks;
 use super::super::shard;
 use super::*;
 
@@ -199,28 +200,32 @@ async fn in_another_incarnation_of_the_stream_offsets_begin_anew_and_nothing_is_
 }
 
 fn accepted(dataset: &DatasetId, offset: i64) -> ShardFile {
+    shard::photos(dataset, 0, vec![row("a", vec![0.5, -0.5], offset)]).unwrap()
+}
+
+fn row(label: &str, embedding: Vec<f32>, offset: i64) -> AcceptedRow {
     let id = CaptureId::new();
-    let row = AcceptedRow {
+    AcceptedRow {
         id,
         capture: CaptureReceived {
             capture_id: id.to_string(),
-            label: "a".into(),
+            label: label.into(),
             sha256: vec![offset as u8; 32],
             ..CaptureReceived::default()
         },
         photo: Photo {
             pdq: vec![0; 32],
             pixel_sha256: vec![offset as u8; 32],
-            embedding: vec![0.5, -0.5],
+            embedding,
             embedding_model: "some network".into(),
             ..Photo::default()
         },
         group: id,
         split: Split::Train,
+        label_score: None,
         pipeline_version: "1".into(),
         offset,
-    };
-    shard::photos(dataset, 0, vec![row]).unwrap()
+    }
 }
 
 /// The same file as an older version would have written it.
@@ -278,4 +283,35 @@ async fn a_table_from_before_a_column_gets_it_once_and_its_rows_stay_readable() 
     assert_eq!(again.version(), 3);
     let loaded = load(&again, 0, 0).await.unwrap();
     assert_eq!((loaded.index.len(), loaded.outcomes.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn looks_that_are_read_back_judge_labels_as_those_that_were_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    let mut looks = Looks::default();
+    for (shard, first) in [0, 20].into_iter().enumerate() {
+        let rows: Vec<_> = (first..first + 20)
+            .map(|n: i64| {
+                let (label, at) = if n % 2 == 0 { ("cat", 0) } else { ("dog", 4) };
+                let value = |i: usize| ((i as i64 * 7 + n * 3) % 5) as f32 / 9.0;
+                let mut embedding: Vec<f32> = (0..8).map(value).collect();
+                embedding[at + shard] += 2.0;
+                row(label, embedding, n)
+            })
+            .collect();
+        for row in &rows {
+            let (model, embedding) = (&row.photo.embedding_model, &row.photo.embedding);
+            looks.add(model, row.id, &row.capture.label, embedding);
+        }
+        let file = shard::photos(&dataset, 0, rows).unwrap();
+        let offsets = (first, first + 19);
+        tables.commit(offsets, Some(file), None).await.unwrap();
+    }
+    let loaded = load(&tables, 0, i64::MAX).await.unwrap().index.looks;
+    let dog = [0.1, 0.0, 0.3, 0.0, 1.5, 0.4, 0.0, 0.2];
+    let fit = loaded.fit("some network", "cat", &dog).unwrap();
+    assert_eq!((fit.looks_like.as_str(), fit.score < 0.5), ("dog", true));
+    assert_eq!(Some(fit), looks.fit("some network", "cat", &dog));
 }

@@ -1,0 +1,277 @@
+//! How well a photo fits its label. In: embeddings of accepted photos with their labels,
+//! then a photo to judge; out: a score, and the label that it looks like most.
+//!
+//! Two witnesses are heard, both about the angle between embeddings: the twenty nearest
+//! photos, each with a vote that fades with its distance, and the mean of each label. The
+//! margin of the photo's own label over the best other one becomes the probability that the
+//! label is right, by a logistic curve fitted on photos of which a tenth had a wrong label
+//! (`benches/embedding/flips.py`).
+//!
+//! What is kept is a function of the set of photos seen, not of their order: embeddings are
+//! rounded to whole numbers, whose sums are exact, and of each label those photos are kept
+//! as neighbours whose ids have the smallest hashes. So an index that is read back from a
+//! table judges as the one did that was there before.
+
+use std::collections::{BTreeMap, HashMap};
+
+use schemas::CaptureId;
+use sha2::{Digest as _, Sha256};
+
+/// Photos of a label below which nothing is said about it: neither that a photo fits it
+/// badly, nor that another photo looks like it. Fewer, and a label's first photos are
+/// judged by each other's backgrounds; more only waits longer.
+const MIN_PHOTOS: u32 = 10;
+
+/// Neighbours kept in all, 1.3 KB each with 1,280 features. More would take the stage longer
+/// than its millisecond a photo, and memory from the index.
+const MAX_KEPT: usize = 8_192;
+/// Neighbours kept of a label, ...
+const MAX_KEPT_PER_LABEL: usize = 64;
+/// ... and what a label keeps among a thousand others. Labels beyond those for which there
+/// is room (1,024) are not judged.
+const MIN_KEPT_PER_LABEL: usize = 8;
+
+/// Who votes. A tenth or half of it lost some of the wrong labels on the measured sets.
+const NUM_NEIGHBOURS: usize = 20;
+/// The difference of cosines over which a vote falls to a third; of the means as well.
+const FADE: f32 = 0.1;
+/// The logistic curve from margin to probability.
+const CURVE: (f32, f32) = (3.68, 5.22);
+
+/// An embedding of length 1 times this, rounded: entries are mostly below a tenth, so that
+/// seven bits hold them; the few beyond a quarter are cut.
+const SCALE: f32 = 508.0;
+
+/// What the photos of one dataset look like, label by label.
+#[derive(Debug, Default)]
+pub struct Looks {
+    /// By what computed the embeddings: those of two models cannot be compared.
+    models: HashMap<String, Model>,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    /// By the hash of the label: the smallest stay when there are too many.
+    labels: BTreeMap<u64, Look>,
+}
+
+#[derive(Debug)]
+struct Look {
+    label: String,
+    num_photos: u32,
+    /// Of all its photos' embeddings.
+    sum: Vec<i64>,
+    /// By the hash of the photo's id: the smallest stay.
+    kept: BTreeMap<u64, Direction>,
+}
+
+/// An embedding without its length, rounded.
+#[derive(Debug)]
+struct Direction {
+    values: Box<[i8]>,
+    /// Of `values`: about [`SCALE`].
+    length: f64,
+}
+
+/// How well a photo fits its label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// The probability that the label is right, 0 to 1.
+    pub score: f32,
+    /// The other label that the photo looks like most.
+    pub looks_like: String,
+}
+
+impl Looks {
+    /// Embeddings that it holds, for those who bound its memory.
+    pub fn num_kept(&self) -> usize {
+        let looks = self.models.values().flat_map(|model| model.labels.values());
+        // A sum takes as much as some eight of them.
+        looks.map(|look| look.kept.len() + 8).sum()
+    }
+
+    /// Remembers an accepted photo.
+    pub fn add(&mut self, model: &str, id: CaptureId, label: &str, embedding: &[f32]) {
+        let Some(direction) = Direction::of(embedding) else {
+            return;
+        };
+        if !self.models.contains_key(model) {
+            self.models.insert(model.to_owned(), Model::default());
+        }
+        if let Some(known) = self.models.get_mut(model) {
+            known.add(id, label, direction);
+        }
+    }
+
+    /// How well a photo fits its label; none while too little is known of the label, or of
+    /// every other one.
+    pub fn fit(&self, model: &str, label: &str, embedding: &[f32]) -> Option<Fit> {
+        let known = self.models.get(model)?;
+        let own = known.labels.get(&hash(label.as_bytes()))?;
+        if own.label != label || own.num_photos < MIN_PHOTOS {
+            return None;
+        }
+        let looks: Vec<&Look> = known
+            .labels
+            .values()
+            .filter(|look| look.num_photos >= MIN_PHOTOS)
+            .collect();
+        let place = looks.iter().position(|look| look.label == label)?;
+        let photo = Direction::of(embedding)?;
+        let votes = votes(&photo, &looks);
+        let means = means(&photo, &looks);
+        let support = |at: usize| votes[at] + means[at];
+        let best = (0..looks.len())
+            .filter(|at| *at != place)
+            .max_by(|a, b| support(*a).total_cmp(&support(*b)))?;
+        let (offset, slope) = CURVE;
+        let margin = support(place) - support(best);
+        Some(Fit {
+            score: 1.0 / (1.0 + (-(offset + slope * margin)).exp()),
+            looks_like: looks[best].label.clone(),
+        })
+    }
+}
+
+impl Model {
+    fn add(&mut self, id: CaptureId, label: &str, photo: Direction) {
+        const MAX_LABELS: usize = MAX_KEPT / MIN_KEPT_PER_LABEL;
+        let num_features = photo.values.len();
+        let key = hash(label.as_bytes());
+        let is_full = self.labels.len() >= MAX_LABELS;
+        if is_full
+            && self
+                .labels
+                .last_key_value()
+                .is_some_and(|(last, _)| key > *last)
+        {
+            return;
+        }
+        let num_before = self.labels.len();
+        let look = self.labels.entry(key).or_insert_with(|| Look {
+            label: label.to_owned(),
+            num_photos: 0,
+            sum: vec![0; num_features],
+            kept: BTreeMap::new(),
+        });
+        // Two labels with one hash, or a model that changed its mind: the first stays.
+        if look.label != label || look.sum.len() != num_features {
+            return;
+        }
+        look.num_photos = look.num_photos.saturating_add(1);
+        for (sum, value) in look.sum.iter_mut().zip(&photo.values) {
+            *sum += i64::from(*value);
+        }
+        look.kept.insert(hash(id.to_string().as_bytes()), photo);
+        if self.labels.len() > MAX_LABELS {
+            self.labels.pop_last();
+        }
+        let room = (MAX_KEPT / self.labels.len()).clamp(MIN_KEPT_PER_LABEL, MAX_KEPT_PER_LABEL);
+        if self.labels.len() == num_before {
+            if let Some(look) = self.labels.get_mut(&key) {
+                look.keep(room);
+            }
+        } else {
+            self.labels.values_mut().for_each(|look| look.keep(room));
+        }
+    }
+}
+
+impl Look {
+    fn keep(&mut self, room: usize) {
+        while self.kept.len() > room {
+            self.kept.pop_last();
+        }
+    }
+}
+
+/// What the nearest photos say: each label's part of their votes.
+fn votes(photo: &Direction, looks: &[&Look]) -> Vec<f32> {
+    let mut near: Vec<(f32, usize)> = Vec::new();
+    for (at, look) in looks.iter().enumerate() {
+        let cosines = look.kept.values().map(|kept| (photo.cosine(kept), at));
+        near.extend(cosines);
+    }
+    let num = NUM_NEIGHBOURS.min(near.len());
+    if num == 0 {
+        return vec![0.0; looks.len()];
+    }
+    // Equal cosines are ordered by label, so that any order of arrival gives the same.
+    near.select_nth_unstable_by(num - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    near.truncate(num);
+    near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut weights = vec![0.0; looks.len()];
+    for (cosine, at) in &near {
+        weights[*at] += ((cosine - near[0].0) / FADE).exp();
+    }
+    parts(weights)
+}
+
+/// What the means say: each label's part.
+fn means(photo: &Direction, looks: &[&Look]) -> Vec<f32> {
+    let cosines: Vec<f32> = looks
+        .iter()
+        .map(|look| {
+            let dot: i64 = look
+                .sum
+                .iter()
+                .zip(&photo.values)
+                .map(|(sum, value)| sum * i64::from(*value))
+                .sum();
+            let square: i128 = look
+                .sum
+                .iter()
+                .map(|sum| i128::from(*sum) * i128::from(*sum))
+                .sum();
+            let length = (square as f64).sqrt() * photo.length;
+            (dot as f64 / length.max(1.0)) as f32
+        })
+        .collect();
+    let most = cosines.iter().copied().fold(f32::MIN, f32::max);
+    parts(
+        cosines
+            .into_iter()
+            .map(|cosine| ((cosine - most) / FADE).exp())
+            .collect(),
+    )
+}
+
+fn parts(mut weights: Vec<f32>) -> Vec<f32> {
+    let sum: f32 = weights.iter().sum();
+    weights.iter_mut().for_each(|weight| *weight /= sum);
+    weights
+}
+
+impl Direction {
+    /// None for an embedding that has none.
+    fn of(embedding: &[f32]) -> Option<Self> {
+        let square: f64 = embedding.iter().map(|v| f64::from(*v).powi(2)).sum();
+        if !square.is_finite() || square <= 0.0 {
+            return None;
+        }
+        let factor = SCALE / square.sqrt() as f32;
+        let round = |value: &f32| (value * factor).round().clamp(-127.0, 127.0) as i8;
+        let values: Box<[i8]> = embedding.iter().map(round).collect();
+        let length = f64::from(dot(&values, &values)).sqrt();
+        (length > 0.0).then_some(Self { values, length })
+    }
+
+    fn cosine(&self, other: &Self) -> f32 {
+        let dot = f64::from(dot(&self.values, &other.values));
+        (dot / (self.length * other.length)) as f32
+    }
+}
+
+/// Exact: 2,048 products of seven bits fit 32.
+fn dot(a: &[i8], b: &[i8]) -> i32 {
+    let products = a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b));
+    products.sum()
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    u64::from_le_bytes(std::array::from_fn(|at| digest[at]))
+}
+
+#[cfg(test)]
+mod tests;
