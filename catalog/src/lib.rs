@@ -31,6 +31,9 @@ pub use requests::{Begun, REQUEST_LEASE, RequestScope, StoredAnswer};
 mod captures;
 pub use captures::{CapturePage, NewCapture};
 
+mod duplicates;
+pub use duplicates::{DuplicatePage, DuplicatePlace, NoPlace};
+
 mod outcomes;
 
 mod events;

@@ -7,6 +7,7 @@ use std::f32::consts::PI;
 use std::sync::LazyLock;
 
 use super::pixels::Pixels;
+use crate::turn::Turn;
 
 /// Samples a side that the transform sees.
 const SAMPLES: usize = 64;
@@ -18,6 +19,8 @@ const FREQUENCIES: usize = 16;
 pub(super) struct Pdq {
     /// In the order of the published text form: its first two hex digits are the first byte.
     pub(super) hash: [u8; 32],
+    /// The hashes of the picture in its seven other positions, in the order of [`Turn`].
+    pub(super) turned: [[u8; 32]; Turn::OTHERS.len()],
     /// 0 to 100.
     pub(super) quality: u32,
 }
@@ -32,8 +35,10 @@ pub(super) fn pdq(small: &Pixels) -> Pdq {
         blur_columns(&scratch, &mut luma, width, window(height));
     }
     let samples = sample(&luma, width, height);
+    let frequencies = transform(&samples);
     Pdq {
-        hash: bits(&transform(&samples)),
+        hash: bits(&frequencies),
+        turned: Turn::OTHERS.map(|turn| bits(&turned(&frequencies, turn))),
         quality: quality(&samples),
     }
 }
@@ -159,6 +164,27 @@ fn transform(samples: &Samples) -> Frequencies {
     }
     std::array::from_fn(|i| {
         std::array::from_fn(|j| columns[i].iter().zip(&cosines[j]).map(|(a, b)| a * b).sum())
+    })
+}
+
+/// What the transform would be of the picture in another position: a mirrored picture has
+/// every second frequency of that direction negated, a transposed one rows for columns.
+fn turned(frequencies: &Frequencies, turn: Turn) -> Frequencies {
+    let sign = |mirror: bool, i: usize| if mirror && i % 2 == 0 { -1.0 } else { 1.0 };
+    let Turn {
+        transposed,
+        mirrored_x,
+        mirrored_y,
+    } = turn;
+    std::array::from_fn(|i| {
+        std::array::from_fn(|j| {
+            let value = if transposed {
+                frequencies[j][i]
+            } else {
+                frequencies[i][j]
+            };
+            value * sign(mirrored_y, i) * sign(mirrored_x, j)
+        })
     })
 }
 
