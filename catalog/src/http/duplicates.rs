@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::captures::{DEFAULT_LIMIT, read_limit};
 use super::{Api, ApiError, ApiPath, ApiQuery, authorize, require_dataset};
-use crate::DuplicatePage;
+use crate::{DuplicatePage, NoPlace};
 
 /// Which part of the list.
 #[derive(Debug, Deserialize)]
@@ -41,7 +41,7 @@ pub(super) async fn list(
     let principal = authorize(&api.catalog, &headers, Scope::Read).await?;
     let dataset = require_dataset(&api.catalog, &principal, &dataset).await?;
     let after = query.after.as_deref().map(|text| {
-        text.parse().map_err(|fault| {
+        text.parse().map_err(|fault: NoPlace| {
             let detail = format!("after is no place in this list: {fault}");
             ApiError::bad_request("invalid_query", detail).hint("give `next` of the page before")
         })
