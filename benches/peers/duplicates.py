@@ -53,7 +53,8 @@ def coarse(pdq):
     return numpy.concatenate([rows[:, 31 - 2 * row] for row in range(8)], axis=1)
 
 
-def ours(folders, program, policy):
+def ours(folders, program):
+    """A function from the two distances of a policy to distances, and seconds of CPU."""
     before = cpu(resource.RUSAGE_CHILDREN)
     lines = {}
     for folder in folders:
@@ -69,19 +70,27 @@ def ours(folders, program, policy):
     detail = [numpy.array([p["pdq_quality"] >= 50 for p in photos]) for photos in (base, query)]
     enough = detail[1][:, None] & detail[0][None, :]
     phash = distances(*(bits([p["phash"] for p in photos]) for photos in (query, base)))
-    best = numpy.full((len(query), len(base)), numpy.inf)
+    pairs = []
     for n in range(8):
         turned = asked if n == 0 else bits([p["pdq_turned"][64 * n - 64 : 64 * n] for p in query])
-        distance = distances(turned, known)
-        allowed = (distances(coarse(turned), coarse(known)) <= policy.coarse) & enough
-        if n == 0:
-            allowed &= phash <= policy.phash
-        best = numpy.minimum(best, numpy.where(allowed, distance, numpy.inf))
+        near = distances(coarse(turned), coarse(known))
+        pairs.append((distances(turned, known), near))
     same = {photo["pixel_sha256"]: n for n, photo in reversed(list(enumerate(base)))}
-    for n, photo in enumerate(query):
-        if photo["pixel_sha256"] in same:
-            best[n, same[photo["pixel_sha256"]]] = -1
-    return best, seconds
+
+    def by(max_phash, max_pdq):
+        best = numpy.full((len(query), len(base)), numpy.inf)
+        for n, (distance, near) in enumerate(pairs):
+            # As `organize/index.rs` has it.
+            allowed = enough & (distance <= max_pdq) & (near <= max(7, max_pdq // 4))
+            if n == 0:
+                allowed &= phash <= max_phash
+            best = numpy.minimum(best, numpy.where(allowed, distance, numpy.inf))
+        for n, photo in enumerate(query):
+            if photo["pixel_sha256"] in same:
+                best[n, same[photo["pixel_sha256"]]] = -1
+        return best
+
+    return by, seconds
 
 
 def imagededup_phash(folders):
@@ -165,7 +174,6 @@ def main():
     arguments.add_argument("--set", type=pathlib.Path, required=True)
     arguments.add_argument("--prepare", required=True)
     arguments.add_argument("--weights", help="without it, no CNN")
-    arguments.add_argument("--coarse", type=int, default=COARSE, help="bits of 64")
     arguments.add_argument("--phash", type=int, default=PHASH, help="bits of 64")
     arguments.add_argument("--pdq", type=int, default=PDQ, help="bits of 256")
     given = arguments.parse_args()
@@ -175,9 +183,12 @@ def main():
         truth = sorted(csv.DictReader(file), key=lambda row: row["query"])
     for row in truth:
         row["number"] = numbers[row["source"]] if row["source"] else -1
-    distance, seconds = ours(folders, given.prepare, given)
-    recall = tell("tintype", distance, truth, given.pdq, seconds)
-    print(f"    the most on half a at {BAR}: {chosen(distance, truth):.0f}")
+    by, seconds = ours(folders, given.prepare)
+    recall = tell("tintype", by(given.phash, given.pdq), truth, given.pdq, seconds)
+    print("    half a: phash, pdq at most -> recall, wrong")
+    for phash, pdq in [(6, 16), (6, 24), (6, 31), (10, 31), (64, 31), (10, 40), (64, 40), (64, 48), (64, 64)]:
+        right, wrong, there = (x.sum() for x in judged(by(phash, pdq), truth, "a", pdq))
+        print(f"      {phash:3} {pdq:3} -> {right / there:.3f}, {wrong}")
     peers = [("imagededup PHash", imagededup_phash(folders))]
     if given.weights:
         peers.append(("imagededup CNN", imagededup_cnn(folders, given.weights)))
@@ -188,7 +199,7 @@ def main():
 
 
 # The product's defaults.
-COARSE, PHASH, PDQ = 7, 6, 31
+PHASH, PDQ = 6, 31
 
 if __name__ == "__main__":
     main()
