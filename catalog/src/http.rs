@@ -20,6 +20,7 @@ pub use access::{authorize, authorize_any, require_dataset};
 
 mod captures;
 mod datasets;
+mod duplicates;
 mod events;
 mod keys;
 
@@ -59,6 +60,7 @@ pub fn router(catalog: Catalog, shutdown: CancellationToken) -> Router {
     let others = Router::new()
         .route("/v1/datasets/{dataset}/stats", get(datasets::stats))
         .route("/v1/datasets/{dataset}/captures", get(captures::list))
+        .route("/v1/datasets/{dataset}/duplicates", get(duplicates::list))
         .route("/v1/datasets/{dataset}/events", get(events::follow))
         .route("/v1/captures/{id}", get(captures::show))
         .route("/v1/keys", post(keys::create).get(keys::list))

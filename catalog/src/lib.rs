@@ -36,6 +36,9 @@ mod checksums;
 mod captures;
 pub use captures::{CapturePage, NewCapture};
 
+mod duplicates;
+pub use duplicates::{DuplicatePage, DuplicatePlace, NoPlace};
+
 mod outcomes;
 
 mod events;

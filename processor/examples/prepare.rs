@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     "phash": format!("{:016x}", photo.phash),
                     "pdq": hex(&photo.pdq),
                     "pdq_quality": photo.pdq_quality,
+                    "pdq_turned": hex(&photo.pdq_turned),
                     "pixel_sha256": hex(&photo.pixel_sha256),
                     "jpeg_bytes": photo.jpeg.len(),
                 }),

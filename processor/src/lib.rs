@@ -11,6 +11,8 @@ pub use kafka::{Broker, Sharing};
 mod objects;
 pub use objects::ObjectRoot;
 
+mod turn;
+
 pub mod prepare;
 
 pub mod organize;

@@ -128,6 +128,17 @@ pub enum NearDuplicates {
     Group,
 }
 
+/// What a mirrored or turned copy of a photo is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnedCopies {
+    /// A near-duplicate like any other.
+    #[default]
+    Same,
+    /// Another photo: for labels that a mirror would change, such as left and right.
+    Different,
+}
+
 /// What happens to a photo whose label the dataset does not list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -164,6 +175,8 @@ pub struct DatasetPolicy {
     pub max_phash_distance: u32,
     /// ... and no more than this many of the 256 bits of `pdq`.
     pub max_pdq_distance: u32,
+    /// Whether mirrored and turned copies count; those are compared by `pdq` alone.
+    pub turned_copies: TurnedCopies,
     /// What happens to labels that are not listed.
     pub unknown_labels: UnknownLabels,
     /// What happens to poor photos.
@@ -180,6 +193,7 @@ impl Default for DatasetPolicy {
             near_duplicates: NearDuplicates::default(),
             max_phash_distance: events::Policy::DEFAULT_MAX_PHASH_DISTANCE,
             max_pdq_distance: events::Policy::DEFAULT_MAX_PDQ_DISTANCE,
+            turned_copies: TurnedCopies::default(),
             unknown_labels: UnknownLabels::default(),
             quality: Quality::default(),
             min_label_score_percent: 0,
@@ -198,6 +212,11 @@ impl From<&DatasetPolicy> for events::Policy {
             .into(),
             max_phash_distance: policy.max_phash_distance,
             max_pdq_distance: policy.max_pdq_distance,
+            turned_copies: match policy.turned_copies {
+                TurnedCopies::Same => policy::TurnedCopies::Same,
+                TurnedCopies::Different => policy::TurnedCopies::Different,
+            }
+            .into(),
             quality: match policy.quality {
                 Quality::Review => policy::Quality::Review,
                 Quality::Reject => policy::Quality::Reject,
@@ -406,6 +425,26 @@ pub struct CaptureList {
     /// What to give as `after` for the next page; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<CaptureId>,
+}
+
+/// Photos that are the same, or nearly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DuplicateGroup {
+    /// The group, which is the id of its first photo.
+    pub group_id: CaptureId,
+    /// The others, the oldest first: `accepted` ones stand beside the first, `duplicate` ones
+    /// were dropped.
+    pub copies: Vec<Capture>,
+}
+
+/// Answer to `GET /v1/datasets/{dataset}/duplicates`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DuplicateList {
+    /// The groups, the oldest first. A long group goes on on the next page.
+    pub groups: Vec<DuplicateGroup>,
+    /// What to give as `after` for the next page; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{Api, ApiError, ApiPath, ApiQuery, authorize, authorize_any, require_
 use crate::CapturePage;
 
 /// Captures on a page if the client names no number.
-const DEFAULT_LIMIT: u32 = 100;
+pub(super) const DEFAULT_LIMIT: u32 = 100;
 /// The most on one page: about a megabyte of JSON.
 const MAX_LIMIT: u32 = 1_000;
 
@@ -88,16 +88,21 @@ fn read_page(query: &ListQuery) -> Result<CapturePage, ApiError> {
         })
     });
     let after = query.after.as_deref();
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let detail = format!("limit is {limit}; a page has 1 to {MAX_LIMIT} captures");
-        return Err(ApiError::bad_request("invalid_query", detail));
-    }
+    let limit = read_limit(query.limit.unwrap_or(DEFAULT_LIMIT))?;
     Ok(CapturePage {
         status: status.transpose()?,
         after: after.map(|id| parse_id("invalid_query", id)).transpose()?,
         limit,
     })
+}
+
+/// The number, if a page may be that long.
+pub(super) fn read_limit(limit: u32) -> Result<u32, ApiError> {
+    if (1..=MAX_LIMIT).contains(&limit) {
+        return Ok(limit);
+    }
+    let detail = format!("limit is {limit}; a page has 1 to {MAX_LIMIT} captures");
+    Err(ApiError::bad_request("invalid_query", detail))
 }
 
 fn parse_id(code: &'static str, text: &str) -> Result<CaptureId, ApiError> {

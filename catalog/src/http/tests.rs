@@ -2,6 +2,7 @@
 
 mod captures;
 mod datasets;
+mod duplicates;
 mod events;
 mod isolation;
 mod keys;

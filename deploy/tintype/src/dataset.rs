@@ -5,10 +5,11 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::{Args, Subcommand};
 use schemas::Label;
 use schemas::http::{
-    CreateDataset, Dataset, DatasetPolicy, NearDuplicates, Quality, UnknownLabels,
+    CreateDataset, Dataset, DatasetPolicy, NearDuplicates, Quality, TurnedCopies, UnknownLabels,
 };
 
-use crate::cli::{Column, Exit, Failure, Global, Table, one_of, print, print_json};
+use crate::cli::{Column, Exit, Failure, Global, Table, one_of, print, print_json, verdict_line};
+use crate::client::Client;
 
 /// Make, list, show and delete datasets
 #[derive(Debug, Args)]
@@ -44,6 +45,15 @@ Example:
         /// Its name or id
         name: String,
     },
+    /// List what a dataset has more than once: each group's first photo and its copies
+    #[command(after_help = "\
+Examples:
+  tintype dataset duplicates cats
+  tintype dataset duplicates cats --json | jq '{group_id, copies: (.copies | length)}'")]
+    Duplicates {
+        /// Its name or id
+        name: String,
+    },
     /// Delete a dataset
     #[command(after_help = "\
 Examples:
@@ -70,6 +80,11 @@ pub struct CreateArgs {
     #[arg(long, value_name = "WHAT", default_value = "drop",
         value_parser = one_of::<NearDuplicates>(&["drop", "group"]))]
     near_duplicates: NearDuplicates,
+    /// Whether a mirrored or turned copy is the same photo or a different one; choose
+    /// different where a mirror changes the label, as left and right
+    #[arg(long, value_name = "WHAT", default_value = "same",
+        value_parser = one_of::<TurnedCopies>(&["same", "different"]))]
+    turned_copies: TurnedCopies,
     /// What happens to a photo with a label that is not listed: the label joins the
     /// list, the photo waits for a look, or the upload is refused
     #[arg(long, value_name = "WHAT", default_value = "add",
@@ -123,6 +138,7 @@ pub async fn run(global: &Global, command: DatasetCommand) -> anyhow::Result<Exi
                 print(description(&dataset).plain())?;
             }
         }
+        DatasetCommand::Duplicates { name } => list_duplicates(global, &client, &name).await?,
         DatasetCommand::Delete { name, yes } => {
             let dataset = client.dataset(&name).await?;
             if !yes {
@@ -142,12 +158,43 @@ pub async fn run(global: &Global, command: DatasetCommand) -> anyhow::Result<Exi
     Ok(Exit::Fine)
 }
 
+/// Page by page, so that a large dataset is told as it is read.
+async fn list_duplicates(global: &Global, client: &Client, name: &str) -> anyhow::Result<()> {
+    let (mut after, mut last, mut num_copies) = (None, None, 0);
+    loop {
+        let page = client.duplicates(name, after.as_deref()).await?;
+        for group in page.groups {
+            num_copies += group.copies.len();
+            if global.json {
+                print_json(&group)?;
+                continue;
+            }
+            // A long group goes on on the next page.
+            if last.replace(group.group_id) != Some(group.group_id) {
+                print(group.group_id.to_string())?;
+            }
+            for copy in &group.copies {
+                print(format!("  {}  {}", copy.id, verdict_line(copy)))?;
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    if num_copies == 0 && !global.json {
+        print(format!("dataset {name} has nothing twice"))?;
+    }
+    Ok(())
+}
+
 fn wanted(args: CreateArgs) -> CreateDataset {
     CreateDataset {
         name: args.name,
         labels: args.labels,
         policy: DatasetPolicy {
             near_duplicates: args.near_duplicates,
+            turned_copies: args.turned_copies,
             unknown_labels: args.unknown_labels,
             quality: args.quality,
             min_label_score_percent: args.min_label_score,
@@ -197,6 +244,8 @@ fn description(dataset: &Dataset) -> Table {
             policy.max_phash_distance, policy.max_pdq_distance
         ),
     ]);
+    let turned = word(serde_json::to_value(policy.turned_copies));
+    table.row(["  mirrored, turned".into(), turned]);
     let unknown = word(serde_json::to_value(policy.unknown_labels));
     table.row(["unknown labels".into(), unknown]);
     let quality = word(serde_json::to_value(policy.quality));
@@ -248,7 +297,8 @@ mod tests {
     #[test]
     fn the_policy_flags_become_the_policy() {
         let words = "tintype dataset create cats --label a --label b \
-            --near-duplicates group --unknown-labels reject --quality keep --min-label-score 50";
+            --near-duplicates group --turned-copies different --unknown-labels reject \
+            --quality keep --min-label-score 50";
         let cli = parse(words.split_whitespace().map(Into::into)).unwrap();
         let Command::Dataset(args) = cli.command else {
             panic!("no dataset command");
@@ -259,6 +309,7 @@ mod tests {
         let body = wanted(args);
         assert_eq!(body.labels.len(), 2);
         assert_eq!(body.policy.near_duplicates, NearDuplicates::Group);
+        assert_eq!(body.policy.turned_copies, TurnedCopies::Different);
         assert_eq!(body.policy.unknown_labels, UnknownLabels::Reject);
         assert_eq!(body.policy.quality, Quality::Keep);
         assert_eq!(body.policy.min_label_score_percent, 50);

@@ -1,54 +1,28 @@
 //! What a dataset has already: identities and fingerprints of its photos.
 //!
-//! Exact look-ups are hash maps; the near-duplicate look-up is a flat scan over 8 bytes
-//! a photo, which up to ten million photos is bound by memory bandwidth and beats every
-//! tree (a few milliseconds at ten million). About 250 bytes of memory a photo.
+//! Exact look-ups are hash maps; near-duplicates are found by [`duplicate_index`] among the
+//! coarse 64 bits of PDQ and judged by all of its bits. A new photo is looked for in all
+//! its eight positions, a known one is kept in its own. About 300 bytes of memory a photo.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use schemas::events::{Photo, Policy};
+use schemas::events::Policy;
+use schemas::events::policy::TurnedCopies;
 use schemas::{CaptureId, Reason, Sha256};
 
+use super::fingerprints::{Fingerprints, Pdq};
 use super::plausibility::Looks;
+use crate::turn::Turn;
 
 /// PDQ hashes of pictures with less detail than this say nothing (PDQ's own advice),
 /// so those pictures are compared by file and by pixels only.
 const MIN_PDQ_QUALITY: u32 = 50;
 
-/// The fingerprints by which photos are compared.
-#[derive(Debug, Clone, Copy)]
-pub struct Fingerprints {
-    /// Of the uploaded file.
-    pub sha256: Sha256,
-    /// Of the upright pixels.
-    pub pixel_sha256: Sha256,
-    /// 64 bits.
-    pub phash: u64,
-    /// 256 bits, and how much they say, 0 to 100.
-    pub pdq: [u64; 4],
-    /// See [`Fingerprints::pdq`].
-    pub pdq_quality: u32,
-}
-
-impl Fingerprints {
-    /// Those of a prepared photo; none if a hash has not its length.
-    pub fn of(sha256: Sha256, photo: &Photo) -> Option<Self> {
-        Some(Self {
-            sha256,
-            pixel_sha256: photo.pixel_sha256.as_slice().try_into().ok()?,
-            phash: photo.phash,
-            pdq: pdq_words(&photo.pdq)?,
-            pdq_quality: photo.pdq_quality,
-        })
-    }
-}
-
-/// The 32 bytes of a PDQ hash as four words.
-pub fn pdq_words(bytes: &[u8]) -> Option<[u64; 4]> {
-    let bytes: &[u8; 32] = bytes.try_into().ok()?;
-    let word = |i: usize| u64::from_be_bytes(std::array::from_fn(|byte| bytes[i * 8 + byte]));
-    Some([word(0), word(1), word(2), word(3)])
-}
+/// Copies are looked for among photos whose coarse 64 bits differ in no more than this, or a
+/// quarter of what may differ of all 256. The coarse bits change last: their share of
+/// the distance is less than a quarter. Larger costs look-ups, eight times as many for four
+/// bits; smaller loses copies.
+const MIN_COARSE_RADIUS: u32 = 7;
 
 /// The photo that another one is a copy of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +37,17 @@ pub struct Twin {
     pub phash_distance: Option<u32>,
     /// Bits of 256 that differ, for a near-duplicate.
     pub pdq_distance: Option<u32>,
+    /// How this picture must be laid to look like the other.
+    pub turn: Turn,
+}
+
+/// What is kept of a photo with enough detail.
+#[derive(Debug, Clone, Copy)]
+struct Hashed {
+    phash: u64,
+    pdq: Pdq,
+    /// Its place in `photos`.
+    number: u32,
 }
 
 /// All photos of one dataset, those of the open shard included.
@@ -73,10 +58,9 @@ pub struct Index {
     by_file: HashMap<Sha256, u32>,
     by_pixels: HashMap<Sha256, u32>,
     photos: Vec<(CaptureId, CaptureId)>,
-    phashes: Vec<u64>,
-    pdqs: Vec<[u64; 4]>,
-    /// Which photo the n-th pair of hashes belongs to.
-    hashed: Vec<u32>,
+    /// The coarse codes of the hashes below.
+    coarse: duplicate_index::Index,
+    hashed: Vec<Hashed>,
     /// What the photos of each label look like.
     pub looks: Looks,
 }
@@ -112,15 +96,19 @@ impl Index {
         self.photos.push((id, group));
         self.by_file.entry(prints.sha256).or_insert(number);
         self.by_pixels.entry(prints.pixel_sha256).or_insert(number);
-        if prints.pdq_quality >= MIN_PDQ_QUALITY {
-            self.phashes.push(prints.phash);
-            self.pdqs.push(prints.pdq);
-            self.hashed.push(number);
+        if prints.pdq_quality >= MIN_PDQ_QUALITY && self.coarse.push(prints.pdq.coarse()).is_some()
+        {
+            self.hashed.push(Hashed {
+                phash: prints.phash,
+                pdq: prints.pdq,
+                number,
+            });
         }
     }
 
     /// The photo that this one is a copy of: the same file, else the same pixels, else the
-    /// nearest within the policy's two distances (of equally near ones the first).
+    /// nearest within the policy's two distances, in whichever position (of equally near
+    /// ones the upright and then the first).
     pub fn find_twin(&self, prints: &Fingerprints, policy: &Policy) -> Option<Twin> {
         let exact = |number: &u32, reason| self.twin(*number, reason, None);
         if let Some(number) = self.by_file.get(&prints.sha256) {
@@ -129,46 +117,77 @@ impl Index {
         if let Some(number) = self.by_pixels.get(&prints.pixel_sha256) {
             return exact(number, Reason::PixelDuplicate);
         }
-        if prints.pdq_quality < MIN_PDQ_QUALITY {
-            return None;
-        }
-        let mut nearest: Option<(u32, u32, u32)> = None;
-        for (n, phash) in self.phashes.iter().enumerate() {
-            let phash_distance = (phash ^ prints.phash).count_ones();
-            if phash_distance > policy.max_phash_distance {
-                continue;
+        let mut nearest: Option<Nearest> = None;
+        self.each_near(prints, policy, |near| {
+            if nearest.as_ref().is_none_or(|nearest| near < *nearest) {
+                nearest = Some(near);
             }
-            let pdq_distance = self.pdqs[n]
-                .iter()
-                .zip(&prints.pdq)
-                .map(|(a, b)| (a ^ b).count_ones())
-                .sum();
-            if pdq_distance <= policy.max_pdq_distance
-                && nearest
-                    .is_none_or(|(pdq, phash, _)| (pdq_distance, phash_distance) < (pdq, phash))
-            {
-                nearest = Some((pdq_distance, phash_distance, self.hashed[n]));
-            }
-        }
-        let (pdq_distance, phash_distance, number) = nearest?;
-        self.twin(
-            number,
-            Reason::NearDuplicate,
-            Some((phash_distance, pdq_distance)),
-        )
+        });
+        let nearest = nearest?;
+        self.twin(nearest.number, Reason::NearDuplicate, Some(&nearest))
     }
 
-    fn twin(&self, number: u32, reason: Reason, distances: Option<(u32, u32)>) -> Option<Twin> {
+    /// The groups of all photos that this one is a near-duplicate of, the oldest first.
+    pub fn near_groups(&self, prints: &Fingerprints, policy: &Policy) -> BTreeSet<CaptureId> {
+        let mut groups = BTreeSet::new();
+        self.each_near(prints, policy, |near| {
+            let (_, group) = self.photos[near.number as usize];
+            groups.insert(group);
+        });
+        groups
+    }
+
+    fn each_near(&self, prints: &Fingerprints, policy: &Policy, mut take: impl FnMut(Nearest)) {
+        if prints.pdq_quality < MIN_PDQ_QUALITY {
+            return;
+        }
+        let num_positions = match policy.turned_copies() {
+            TurnedCopies::Same => usize::MAX,
+            TurnedCopies::Different => 1,
+        };
+        let positions: Vec<(Turn, Pdq)> = prints.positions().take(num_positions).collect();
+        let codes: Vec<u64> = positions.iter().map(|(_, pdq)| pdq.coarse()).collect();
+        let radius = MIN_COARSE_RADIUS.max(policy.max_pdq_distance / 4);
+        self.coarse.within(&codes, radius, |hit| {
+            let (turn, pdq) = positions[hit.query];
+            let hashed = &self.hashed[hit.position as usize];
+            // Only of the upright position there is a second hash.
+            let phash_distance =
+                (turn == Turn::default()).then(|| (prints.phash ^ hashed.phash).count_ones());
+            let near = Nearest {
+                pdq_distance: pdq.distance(hashed.pdq),
+                turn,
+                phash_distance,
+                number: hashed.number,
+            };
+            if near.pdq_distance <= policy.max_pdq_distance
+                && phash_distance.is_none_or(|bits| bits <= policy.max_phash_distance)
+            {
+                take(near);
+            }
+        });
+    }
+
+    fn twin(&self, number: u32, reason: Reason, near: Option<&Nearest>) -> Option<Twin> {
         let &(id, group) = self.photos.get(number as usize)?;
-        let (phash_distance, pdq_distance) = distances.unzip();
         Some(Twin {
             id,
             group,
             reason,
-            phash_distance,
-            pdq_distance,
+            phash_distance: near.and_then(|near| near.phash_distance),
+            pdq_distance: near.map(|near| near.pdq_distance),
+            turn: near.map(|near| near.turn).unwrap_or_default(),
         })
     }
+}
+
+/// In the order of the fields: the smallest is the twin.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Nearest {
+    pdq_distance: u32,
+    turn: Turn,
+    phash_distance: Option<u32>,
+    number: u32,
 }
 
 #[cfg(test)]
@@ -180,8 +199,9 @@ mod tests {
             sha256: Sha256::of(&[seed]),
             pixel_sha256: Sha256::of(&[seed, 1]),
             phash,
-            pdq: [phash, 0, 0, 0],
+            pdq: Pdq([phash, 0, 0, 0]),
             pdq_quality: 100,
+            turned: None,
         }
     }
 
@@ -224,6 +244,30 @@ mod tests {
             ids[1]
         );
         assert_eq!(index.find_twin(&prints(9, 0b111_0000), &policy()), None);
+    }
+
+    #[test]
+    fn a_mirrored_copy_is_found_and_an_equally_near_upright_one_comes_first() {
+        let mut index = Index::default();
+        let ids: Vec<_> = (0..2).map(|_| CaptureId::new()).collect();
+        index.add_photo(ids[0], ids[0], &prints(1, 0xff00));
+        let mut turned = [Pdq([u64::MAX; 4]); Turn::OTHERS.len()];
+        turned[0] = prints(1, 0xff00).pdq;
+        let mirrored = Fingerprints {
+            turned: Some(turned),
+            ..prints(2, 0x00ff)
+        };
+        let twin = index.find_twin(&mirrored, &policy()).unwrap();
+        assert_eq!((twin.id, twin.turn.words()), (ids[0], Some("mirrored")));
+        assert_eq!((twin.phash_distance, twin.pdq_distance), (None, Some(0)));
+        let upright_only = Policy {
+            turned_copies: TurnedCopies::Different.into(),
+            ..policy()
+        };
+        assert_eq!(index.find_twin(&mirrored, &upright_only), None);
+        index.add_photo(ids[1], ids[1], &prints(3, 0x00ff));
+        let twin = index.find_twin(&mirrored, &policy()).unwrap();
+        assert_eq!((twin.id, twin.turn.words()), (ids[1], None));
     }
 
     #[test]

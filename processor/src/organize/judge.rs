@@ -8,7 +8,8 @@ use schemas::events::policy::{NearDuplicates, Quality};
 use schemas::events::{PhotoPrepared, Policy, Rejection};
 use schemas::{CaptureId, Reason, Split, Status};
 
-use super::index::{Fingerprints, Index, Twin};
+use super::fingerprints::Fingerprints;
+use super::index::{Index, Twin};
 use super::plausibility::Fit;
 
 /// What becomes of a photo.
@@ -101,11 +102,30 @@ pub fn judge(id: CaptureId, prepared: &PhotoPrepared, index: &Index) -> Verdict 
     {
         return declined(Reason::ImplausibleLabel, implausible(label, fit), None);
     }
-    let group = twin.map_or(id, |twin| twin.group);
+    let label_score = fit.map(|fit| fit.score);
+    let Some(twin) = twin else {
+        return Verdict::Accepted {
+            group: id,
+            split: Split::of_group(id),
+            label_score,
+        };
+    };
+    // One that is near photos of several groups joins the oldest. That must not put one
+    // picture into two splits: rows stay where they are, so this one cannot stay.
+    let groups = index.near_groups(&prints, &policy);
+    let group = groups.first().copied().unwrap_or(twin.group);
+    let mut splits = groups.iter().map(|group| Split::of_group(*group));
+    if splits.any(|split| split != Split::of_group(group)) {
+        let detail = format!(
+            "{}; other near-duplicates of it stand in another split than that one",
+            describe(&twin)
+        );
+        return declined(twin.reason, detail, Some(twin));
+    }
     Verdict::Accepted {
         group,
         split: Split::of_group(group),
-        label_score: fit.map(|fit| fit.score),
+        label_score,
     }
 }
 
@@ -135,21 +155,23 @@ fn declined(reason: Reason, detail: String, twin: Option<Twin>) -> Verdict {
 }
 
 fn describe(twin: &Twin) -> String {
-    match (twin.phash_distance, twin.pdq_distance) {
-        (Some(phash), Some(pdq)) => {
-            format!(
-                "{phash} of 64 phash bits and {pdq} of 256 pdq bits differ from {}",
-                twin.id
-            )
+    let id = twin.id;
+    match (twin.phash_distance, twin.pdq_distance, twin.turn.words()) {
+        (Some(phash), Some(pdq), _) => {
+            format!("{phash} of 64 phash bits and {pdq} of 256 pdq bits differ from {id}")
         }
-        _ if twin.reason == Reason::PixelDuplicate => format!("the same pixels as {}", twin.id),
-        _ => format!("the same file as {}", twin.id),
+        (None, Some(pdq), Some(words)) => {
+            format!("{words}, {pdq} of 256 pdq bits differ from {id}")
+        }
+        _ if twin.reason == Reason::PixelDuplicate => format!("the same pixels as {id}"),
+        _ => format!("the same file as {id}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemas::Sha256;
     use schemas::events::{CaptureReceived, Photo, Scores};
 
     fn photo(seed: u8, phash: u64, policy: Policy) -> PhotoPrepared {
@@ -249,6 +271,52 @@ mod tests {
         assert_eq!(
             reason_of(&copy),
             Some((Status::Duplicate, Reason::ExactDuplicate))
+        );
+    }
+
+    #[test]
+    fn one_that_is_near_two_groups_joins_the_older_if_that_keeps_splits_apart() {
+        let group = Policy {
+            near_duplicates: NearDuplicates::Group.into(),
+            ..policy()
+        };
+        let prints = |seed, phash| {
+            let prepared = photo(seed, phash, group);
+            let Some(Prepared::Photo(photo)) = &prepared.result else {
+                unreachable!("a photo was made");
+            };
+            Fingerprints::of(Sha256::of(&[seed]), photo).unwrap()
+        };
+        // Four bits on either side of the new one; eight apart, so strangers to each other.
+        let (low, high) = (prints(1, 0x0f), prints(2, 0xf0));
+        let bridge = photo(3, 0, group);
+        let mut num_joined = 0;
+        for _ in 0..40 {
+            let mut index = Index::default();
+            let (older, younger) = (CaptureId::new(), CaptureId::new());
+            // Equally near: the one that was added first is the twin.
+            index.add_photo(younger, younger, &high);
+            index.add_photo(older, older, &low);
+            assert_eq!(index.find_twin(&low, &group).unwrap().id, older);
+            let verdict = judge(CaptureId::new(), &bridge, &index);
+            if Split::of_group(older) == Split::of_group(younger) {
+                num_joined += 1;
+                let split = Split::of_group(older);
+                assert_eq!(
+                    verdict,
+                    Verdict::Accepted {
+                        group: older,
+                        split
+                    }
+                );
+            } else {
+                let found = reason_of(&verdict);
+                assert_eq!(found, Some((Status::Duplicate, Reason::NearDuplicate)));
+            }
+        }
+        assert!(
+            (1..40).contains(&num_joined),
+            "{num_joined} of 40 show one side only"
         );
     }
 

@@ -12,7 +12,8 @@ use schemas::events::{CaptureDecided, Scores};
 use schemas::{CaptureId, Sha256, Status};
 
 use super::delta::{Tables, table_store};
-use super::index::{Fingerprints, Index, pdq_words};
+use super::fingerprints::{Fingerprints, Pdq};
+use super::index::Index;
 use crate::error::ProcessorError;
 
 /// Rows read at a time: 5 MB of embeddings. More only takes memory.
@@ -158,8 +159,9 @@ fn photos(
             sha256: facts.sha256.value(row).parse().ok()?,
             pixel_sha256: pixels.value(row).parse().ok()?,
             phash: phash.value(row).cast_unsigned(),
-            pdq: pdq_words(pdq.value(row))?,
+            pdq: Pdq::from_bytes(pdq.value(row))?,
             pdq_quality: pdq_quality.value(row).try_into().ok()?,
+            turned: None,
         };
         loaded
             .index

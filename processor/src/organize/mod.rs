@@ -7,6 +7,8 @@
 mod stage;
 pub use stage::{OrganizeSettings, run};
 
+mod fingerprints;
+
 mod index;
 
 pub mod plausibility;

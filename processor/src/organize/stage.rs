@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, RollPolicy};
 use super::delta::Tables;
-use super::index::{Fingerprints, Index};
+use super::fingerprints::Fingerprints;
+use super::index::Index;
 use super::judge::{Verdict, judge};
 use super::load::load;
 use super::outcome::outcome;

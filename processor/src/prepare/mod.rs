@@ -203,6 +203,7 @@ fn finish_decoded(
         phash,
         pdq: pdq.hash.to_vec(),
         pdq_quality: pdq.quality,
+        pdq_turned: pdq.turned.concat(),
         pixel_sha256: pixel_sha256.to_vec(),
         embedding: Vec::new(),
         embedding_model: String::new(),

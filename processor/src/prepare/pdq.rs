@@ -7,6 +7,7 @@ use std::f32::consts::PI;
 use std::sync::LazyLock;
 
 use super::pixels::Pixels;
+use crate::turn::Turn;
 
 /// Samples a side that the transform sees.
 const SAMPLES: usize = 64;
@@ -18,6 +19,8 @@ const FREQUENCIES: usize = 16;
 pub(super) struct Pdq {
     /// In the order of the published text form: its first two hex digits are the first byte.
     pub(super) hash: [u8; 32],
+    /// The hashes of the picture in its seven other positions, in the order of [`Turn`].
+    pub(super) turned: [[u8; 32]; Turn::OTHERS.len()],
     /// 0 to 100.
     pub(super) quality: u32,
 }
@@ -31,9 +34,25 @@ pub(super) fn pdq(small: &Pixels) -> Pdq {
         blur_rows(&luma, &mut scratch, width, window(width));
         blur_columns(&scratch, &mut luma, width, window(height));
     }
-    let samples = sample(&luma, width, height);
+    let rows = [places(height, false), places(height, true)];
+    let columns = [places(width, false), places(width, true)];
+    let samples = sample(&luma, width, &rows[0], &columns[0]);
+    // A mirror changes the sign of every second frequency, but also which values are
+    // sampled; so it is the samples that are mirrored here, at the cost of a transform.
+    let mirrored =
+        columns.map(|columns| rows.map(|rows| transform(&sample(&luma, width, &rows, &columns))));
+    let [[upright, _], _] = &mirrored;
     Pdq {
-        hash: bits(&transform(&samples)),
+        hash: bits(upright),
+        turned: Turn::OTHERS.map(|turn| {
+            let (x, y) = (usize::from(turn.mirrored_x), usize::from(turn.mirrored_y));
+            if turn.transposed {
+                // Rows are mirrored before they become columns.
+                bits(&transposed(&mirrored[y][x]))
+            } else {
+                bits(&mirrored[x][y])
+            }
+        }),
         quality: quality(&samples),
     }
 }
@@ -106,11 +125,30 @@ fn blur_columns(from: &[f32], to: &mut [f32], width: usize, window: usize) {
 
 type Samples = [[f32; SAMPLES]; SAMPLES];
 
-fn sample(luma: &[f32], width: usize, height: usize) -> Samples {
-    let at = |i: usize, side: usize| (2 * i + 1) * side / (2 * SAMPLES);
+/// Which rows or columns are sampled; mirrored: which ones would be, were the picture
+/// mirrored before it was blurred.
+fn places(side: usize, mirrored: bool) -> [usize; SAMPLES] {
+    // Two passes of an even window move everything by one.
+    let moved = 1 - window(side) % 2;
     std::array::from_fn(|i| {
-        let row = &luma[at(i, height) * width..];
-        std::array::from_fn(|j| row[at(j, width)])
+        let place = (2 * i + 1) * side / (2 * SAMPLES);
+        if mirrored {
+            (side - 1 - place).saturating_sub(2 * moved)
+        } else {
+            place
+        }
+    })
+}
+
+fn sample(
+    luma: &[f32],
+    width: usize,
+    rows: &[usize; SAMPLES],
+    columns: &[usize; SAMPLES],
+) -> Samples {
+    rows.map(|y| {
+        let row = &luma[y * width..];
+        columns.map(|x| row[x])
     })
 }
 
@@ -160,6 +198,10 @@ fn transform(samples: &Samples) -> Frequencies {
     std::array::from_fn(|i| {
         std::array::from_fn(|j| columns[i].iter().zip(&cosines[j]).map(|(a, b)| a * b).sum())
     })
+}
+
+fn transposed(frequencies: &Frequencies) -> Frequencies {
+    std::array::from_fn(|i| std::array::from_fn(|j| frequencies[j][i]))
 }
 
 /// One bit for each coefficient over the median. The published text form begins

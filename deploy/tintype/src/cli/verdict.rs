@@ -14,8 +14,10 @@ pub fn verdict_line(capture: &Capture) -> String {
     if let Some(twin) = capture.twin_id {
         line += &format!(" of {twin}");
     }
-    match (distances(capture), &capture.detail) {
-        // The detail says the same, with the twin's id.
+    // Of a mirrored or turned copy the detail says so; of an upright one it says the same as
+    // the distances, with the twin's id.
+    let upright = capture.phash_distance.and_then(|_| distances(capture));
+    match (upright, &capture.detail) {
         (Some(distances), _) => line += &format!(": {distances}"),
         (None, Some(detail)) => line += &format!(": {detail}"),
         (None, None) => {}

@@ -24,7 +24,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use schemas::CaptureId;
 use schemas::http::{
-    Capture, CreateDataset, CreateKey, CreatedKey, Dataset, DatasetList, DatasetStats, KeyList,
+    Capture, CreateDataset, CreateKey, CreatedKey, Dataset, DatasetList, DatasetStats,
+    DuplicateList, KeyList,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -136,6 +137,20 @@ impl Client {
     pub async fn stats(&self, dataset: &str) -> Result<DatasetStats, ClientError> {
         self.get(&format!("/v1/datasets/{}/stats", component(dataset)))
             .await
+    }
+
+    /// A page of what was found more than once, from the place on that the last one named.
+    pub async fn duplicates(
+        &self,
+        dataset: &str,
+        after: Option<&str>,
+    ) -> Result<DuplicateList, ClientError> {
+        let after = after.map(|place| format!("&after={}", component(place)));
+        let (dataset, after) = (component(dataset), after.unwrap_or_default());
+        self.get(&format!(
+            "/v1/datasets/{dataset}/duplicates?limit=1000{after}"
+        ))
+        .await
     }
 
     /// The caller's keys.

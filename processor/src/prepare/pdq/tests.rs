@@ -51,3 +51,25 @@ fn pictures_smaller_than_the_window_are_hashed_without_a_panic() {
         assert!(found.quality <= 100);
     }
 }
+
+#[test]
+fn the_turned_hashes_are_those_of_the_turned_picture() {
+    use crate::prepare::exif::Orientation;
+    // EXIF's orientations are the eight positions; the number with each of ours.
+    let orientations = [2, 4, 3, 5, 6, 8, 7];
+    // At the far edge the window is cut differently, which noise to the very edge shows.
+    for (name, allowed) in [("rings", 2), ("checks", 2), ("grain", 31)] {
+        let picture = picture(name, 256, 192);
+        let found = pdq(&picture);
+        for (n, number) in orientations.into_iter().enumerate() {
+            let turned = picture.clone().upright(Orientation::from_exif(number));
+            let expected = pdq(&turned).hash;
+            let pairs = found.turned[n].iter().zip(&expected);
+            let distance: u32 = pairs.map(|(a, b)| (a ^ b).count_ones()).sum();
+            assert!(
+                distance <= allowed,
+                "{name}, orientation {number}: {distance} bits differ"
+            );
+        }
+    }
+}
