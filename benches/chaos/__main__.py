@@ -187,7 +187,7 @@ def arguments():
     add("--seed", type=int, default=1, help="of every random choice (default: %(default)s)")
     add("--embedded", action="store_true", help="one `tintype up` instead of roles on servers; kills only")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--smoke", action="store_true", help="minutes; the default, and what CI runs")
+    size.add_argument("--smoke", action="store_true", help="minutes; the default")
     size.add_argument("--full", action="store_true", help="the figures of BENCHMARKS.md; hours")
     for name, value in SMOKE.items():
         add(f"--{name.replace('_', '-')}", type=type(value), help=f"(smoke: {value}, full: {FULL[name]})")
