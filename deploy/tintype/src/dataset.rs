@@ -95,7 +95,8 @@ pub struct CreateArgs {
         value_parser = one_of::<Quality>(&["review", "reject", "keep"]))]
     quality: Quality,
     /// Photos whose label is right with less than this probability, in percent, wait for a
-    /// look; 0: none does. 50 found most wrong labels and held up one right one in a hundred
+    /// look; 0: none does. At 50, 62 % of the wrong labels of a hard set waited and 2.5 % of
+    /// the right ones; of an easy set all and none
     #[arg(long, value_name = "PERCENT", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(0..=100))]
     min_label_score: u32,

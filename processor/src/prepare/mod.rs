@@ -14,8 +14,7 @@
 //! 7. scores  CleanVision's seven
 //! 8. prints  64-bit perceptual hash and PDQ
 //! 9. encode  a new JPEG, with nothing of the original's metadata
-//! 10. embed  a network's features of that JPEG, if weights are at hand: in the pool only,
-//!    when the verdict stands
+//! 10. embed  a network's features of that JPEG, in the pool, when the verdict stands
 
 use std::time::Instant;
 
