@@ -70,6 +70,7 @@ pub enum Command {
     Train(crate::train::TrainArgs),
     Model(crate::model::ModelArgs),
     Predict(crate::predict::PredictArgs),
+    Simulate(crate::simulate::SimulateArgs),
 }
 
 /// Reads the command line.
