@@ -40,6 +40,8 @@ mod model;
 
 mod predict;
 
+mod simulate;
+
 mod demo;
 
 use std::process::ExitCode;
@@ -113,5 +115,6 @@ async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {
         Command::Train(args) => train::run(&global, args).await,
         Command::Model(args) => model::run(&global, args.command).await,
         Command::Predict(args) => predict::run(&global, args).await,
+        Command::Simulate(args) => simulate::run(&global, args).await,
     }
 }

@@ -306,7 +306,8 @@ mod tests {
                     verdict,
                     Verdict::Accepted {
                         group: older,
-                        split
+                        split,
+                        label_score: None
                     }
                 );
             } else {

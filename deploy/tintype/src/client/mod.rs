@@ -11,6 +11,9 @@ pub use retry::Backoff;
 mod photos;
 pub use photos::Photo;
 
+mod resumable;
+pub use resumable::{Piece, Sending};
+
 mod models;
 
 mod sse;

@@ -18,6 +18,8 @@ mod lost;
 
 mod outage;
 
+mod phones;
+
 mod commands;
 
 mod embed;
