@@ -282,6 +282,3 @@ fn read_pointer(folder: &Path) -> Result<Pointer, TintypeError> {
         Err(error) => Err(TintypeError::io("reading", &path, &error)),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,4 @@
-//! The queue over a transport that the test scripts; the real server is met in the Kotlin
-//! suite.
+//! The queue over a transport that the test scripts; a real server is for the Kotlin suite.
 
 use super::*;
 use crate::HttpHeader;

@@ -56,11 +56,11 @@ public final class Tintype: @unchecked Sendable {
     /// All photos, the oldest first, now and after every change.
     public var photos: AsyncStream<[Item]> {
         AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
-            continuation.yield(queue.items())
             let id = listener.add { [queue, work] in
                 // The listener is called under no lock of the queue, but must be quick.
                 work.async { continuation.yield(queue.items()) }
             }
+            continuation.yield(queue.items())
             continuation.onTermination = { [listener] _ in listener.remove(id) }
         }
     }
@@ -157,6 +157,7 @@ public final class Tintype: @unchecked Sendable {
     /// Takes a photo off the list; one that waits is deleted and never sent.
     public func remove(_ id: String) async throws {
         try await run { try self.queue.remove(id: id) }
+        listener.tellAll()
     }
 
     private static let recheckMs: UInt64 = 60_000
@@ -190,6 +191,10 @@ private final class Listener: QueueListener, @unchecked Sendable {
     }
 
     func changed(item: Item) {
+        tellAll()
+    }
+
+    func tellAll() {
         let all = lock.withLock { Array(handlers.values) }
         all.forEach { $0() }
     }

@@ -17,15 +17,17 @@ import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
+import kotlinx.coroutines.async
 import kotlinx.coroutines.channels.BufferOverflow
 import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableSharedFlow
+import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.asSharedFlow
-import kotlinx.coroutines.flow.conflate
 import kotlinx.coroutines.flow.flowOn
 import kotlinx.coroutines.flow.map
-import kotlinx.coroutines.flow.onStart
+import kotlinx.coroutines.flow.update
 import kotlinx.coroutines.isActive
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
@@ -63,12 +65,16 @@ class Tintype(
     /** A hint that there is something to do: one is as good as many. */
     private val wakes = Channel<Unit>(Channel.CONFLATED)
 
+    /** Counts the changes: who collects it gets the newest, and misses none that stays. */
+    private val version = MutableStateFlow(0L)
+
     private val changed = MutableSharedFlow<Item>(extraBufferCapacity = 256, onBufferOverflow = BufferOverflow.DROP_OLDEST)
 
     init {
         uploads.setListener(object : QueueListener {
             override fun changed(item: Item) {
                 changed.tryEmit(item)
+                version.update { it + 1 }
             }
         })
     }
@@ -77,12 +83,7 @@ class Tintype(
     val changes: Flow<Item> = changed.asSharedFlow()
 
     /** All photos, the oldest first, now and after every change. */
-    val photos: Flow<List<Item>> = changed
-        .map { }
-        .onStart { emit(Unit) }
-        .conflate()
-        .map { uploads.items() }
-        .flowOn(dispatcher)
+    val photos: Flow<List<Item>> = version.map { uploads.items() }.flowOn(dispatcher)
 
     /** What opening the queue found that was not as it should be. */
     val recovery: Recovery get() = uploads.recovery()
@@ -119,8 +120,13 @@ class Tintype(
      */
     fun start(scope: CoroutineScope): Job = scope.launch(dispatcher) {
         while (isActive) {
-            val report = uploads.run(conditions(), null)
-            val wait = report.nextRunMs?.toLong() ?: HELD_RECHECK_MS.takeIf { report.held != null }
+            // What goes wrong with the folder (it is full, it is gone) may pass: the queue tries again.
+            val report = try {
+                sendNow()
+            } catch (trouble: TintypeException) {
+                null
+            }
+            val wait = report?.nextRunMs?.toLong() ?: HELD_RECHECK_MS.takeIf { report == null || report.held != null }
             if (wait == null) wakes.receive() else withTimeoutOrNull(wait) { wakes.receive() }
         }
     }
@@ -129,11 +135,14 @@ class Tintype(
      * Sends what may be sent now, for at most [maxSeconds]: the body of a `CoroutineWorker` or a job. What a run
      * leaves is sent by the next one; [RunReport.nextRunMs] says when there is something to do.
      */
-    suspend fun sendNow(maxSeconds: Int? = null): RunReport = try {
-        work { uploads.run(conditions(), maxSeconds?.toUInt()) }
-    } catch (cancelled: CancellationException) {
-        uploads.stop()
-        throw cancelled
+    suspend fun sendNow(maxSeconds: Int? = null): RunReport = coroutineScope {
+        val run = async(dispatcher) { uploads.run(conditions(), maxSeconds?.toUInt()) }
+        try {
+            run.await()
+        } catch (cancelled: CancellationException) {
+            uploads.stop()
+            throw cancelled
+        }
     }
 
     /** Says that something has changed: the network is back, or the device is charging. */
@@ -154,7 +163,10 @@ class Tintype(
     suspend fun retryRefused(): Int = work { uploads.retryRefused().toInt() }.also { wake() }
 
     /** Takes a photo off the list; one that waits is deleted and never sent. */
-    suspend fun remove(id: String) = work { uploads.remove(id) }
+    suspend fun remove(id: String) {
+        work { uploads.remove(id) }
+        version.update { it + 1 }
+    }
 
     /** The queue itself, for services that send in the background on their own. */
     val queue: Uploads get() = uploads

@@ -42,10 +42,12 @@ class UrlConnectionTransport(
     }
 
     /** Java's own class refuses PATCH, by which uploads go on; Android's does not. */
-    private fun setMethod(connection: HttpURLConnection, method: String) = try {
-        connection.requestMethod = method
-    } catch (refused: java.net.ProtocolException) {
-        throw TransportException.Connection("this Java cannot send $method: leave the transport out, and the built-in client is used")
+    private fun setMethod(connection: HttpURLConnection, method: String) {
+        try {
+            connection.requestMethod = method
+        } catch (refused: java.net.ProtocolException) {
+            throw TransportException.Connection("this Java cannot send $method: leave the transport out, and the built-in client is used")
+        }
     }
 
     private fun sendBody(connection: HttpURLConnection, request: HttpRequest) {
@@ -71,15 +73,17 @@ class UrlConnectionTransport(
         }
     }
 
-    private fun copy(file: File, offset: Long, length: Long, out: OutputStream) = file.inputStream().use { input ->
-        input.channel.position(offset)
-        var left = length
-        val piece = ByteArray(64 * 1024)
-        while (left > 0) {
-            val count = input.read(piece, 0, minOf(left, piece.size.toLong()).toInt())
-            if (count < 0) throw IOException("$file is shorter than it was")
-            out.write(piece, 0, count)
-            left -= count
+    private fun copy(file: File, offset: Long, length: Long, out: OutputStream) {
+        file.inputStream().use { input ->
+            input.channel.position(offset)
+            var left = length
+            val piece = ByteArray(64 * 1024)
+            while (left > 0) {
+                val count = input.read(piece, 0, minOf(left, piece.size.toLong()).toInt())
+                if (count < 0) throw IOException("$file is shorter than it was")
+                out.write(piece, 0, count)
+                left -= count
+            }
         }
     }
 
@@ -125,15 +129,17 @@ class UrlConnectionTransport(
         }
     }
 
-    private fun pour(stream: InputStream, limit: Long, take: (ByteArray, Int) -> Unit) = stream.use {
-        val piece = ByteArray(64 * 1024)
-        var total = 0L
-        while (true) {
-            val count = it.read(piece)
-            if (count < 0) return
-            total += count
-            if (total > limit) throw IOException("the answer is longer than $limit bytes")
-            take(piece, count)
+    private fun pour(stream: InputStream, limit: Long, take: (ByteArray, Int) -> Unit) {
+        stream.use {
+            val piece = ByteArray(64 * 1024)
+            var total = 0L
+            while (true) {
+                val count = it.read(piece)
+                if (count < 0) return
+                total += count
+                if (total > limit) throw IOException("the answer is longer than $limit bytes")
+                take(piece, count)
+            }
         }
     }
 }

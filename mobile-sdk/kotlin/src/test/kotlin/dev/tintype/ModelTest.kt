@@ -70,7 +70,7 @@ class ModelTest {
     private suspend fun ModelStore.newest() = updateToNewest("weather", listOf("model.onnx"))
 
     @Test
-    fun `a model is fetched with an app's key and answers the golden pictures`() = runBlocking {
+    fun `a model is fetched with an app's key and answers the golden pictures`() = runBlocking<Unit> {
         store().use { models ->
             assertNull(models.current())
             val update = models.newest()
@@ -88,7 +88,7 @@ class ModelTest {
     }
 
     @Test
-    fun `the golden check catches a changed mean a swapped channel and another resize`() = runBlocking {
+    fun `the golden check catches a changed mean a swapped channel and another resize`() = runBlocking<Unit> {
         store().use { models ->
             val model = models.newest().model
             val preprocessor = models.preprocessor()
@@ -96,13 +96,13 @@ class ModelTest {
             val plain = { rgb: Rgb -> floats(preprocessor.input(rgb.bytes, rgb.width.toUInt(), rgb.height.toUInt(), InputOrder.NCHW)) }
             val pipelines = mapOf<String, (Rgb) -> FloatArray>(
                 "as it should be" to plain,
-                "a changed mean" to { rgb -> plain(rgb).map { (it - 0.5f) / 0.5f }.toFloatArray() },
-                "a swapped channel" to { rgb ->
+                "a changed mean" to { rgb: Rgb -> plain(rgb).map { (it - 0.5f) / 0.5f }.toFloatArray() },
+                "a swapped channel" to { rgb: Rgb ->
                     val input = plain(rgb)
                     val plane = size * size
                     input.copyOfRange(2 * plane, 3 * plane) + input.copyOfRange(plane, 2 * plane) + input.copyOfRange(0, plane)
                 },
-                "another resize" to { rgb -> squeezed(rgb, size) },
+                "another resize" to { rgb: Rgb -> squeezed(rgb, size) },
             )
             for ((name, pipeline) in pipelines) {
                 Onnx(model, pipeline).use { onnx ->
@@ -115,7 +115,7 @@ class ModelTest {
     }
 
     @Test
-    fun `a flipped bit is found and mended and a changed preprocessing too`() = runBlocking {
+    fun `a flipped bit is found and mended and a changed preprocessing too`() = runBlocking<Unit> {
         store().use { models ->
             val model = models.newest().model
             for (name in listOf("model.onnx", "preprocess.json", "golden.json", "labels.txt")) {
@@ -132,7 +132,7 @@ class ModelTest {
     }
 
     @Test
-    fun `a newer model takes the place at once and a bad one is taken back`() = runBlocking {
+    fun `a newer model takes the place at once and a bad one is taken back`() = runBlocking<Unit> {
         val folder = Files.createTempDirectory("models").toString()
         val first: String
         store(folder).use { models ->
@@ -152,7 +152,7 @@ class ModelTest {
     }
 
     @Test
-    fun `without the server the model in use stays`() = runBlocking {
+    fun `without the server the model in use stays`() = runBlocking<Unit> {
         val folder = Files.createTempDirectory("models").toString()
         val id = store(folder).use { it.newest().model.id }
         ModelStore(folder, "http://127.0.0.1:9", key).use { models ->

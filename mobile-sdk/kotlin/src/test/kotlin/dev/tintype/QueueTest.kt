@@ -43,7 +43,7 @@ class QueueTest {
     ) = Tintype(folder, url, key, dataset, policy, conditions = { conditions })
 
     @Test
-    fun `a photo arrives once and its verdict comes back`() = runBlocking {
+    fun `a photo arrives once and its verdict comes back`() = runBlocking<Unit> {
         open().use { tintype ->
             val taken = tintype.send(picture(11), "cup", metadata = mapOf("room" to "küche"))
             assertTrue(taken.isNew)
@@ -58,7 +58,7 @@ class QueueTest {
     }
 
     @Test
-    fun `a photo that the server has is known and kept once`() = runBlocking {
+    fun `a photo that the server has is known and kept once`() = runBlocking<Unit> {
         val photo = picture(12)
         open().use { it.send(photo, "cup"); it.sendNow() }
         open().use { other ->
@@ -70,7 +70,7 @@ class QueueTest {
     }
 
     @Test
-    fun `what the server refuses says why and holds up no other`() = runBlocking {
+    fun `what the server refuses says why and holds up no other`() = runBlocking<Unit> {
         val strict = server.dataset("strict")
         server.post("/v1/datasets", """{"name":"closed","labels":["cup"],"policy":{"unknown_labels":"reject"}}""")
         open(dataset = "closed", key = server.adminKey).use { tintype ->
@@ -89,7 +89,7 @@ class QueueTest {
     }
 
     @Test
-    fun `a wrong key holds everything and loses nothing`() = runBlocking {
+    fun `a wrong key holds everything and loses nothing`() = runBlocking<Unit> {
         val folder = Files.createTempDirectory("queue").toString()
         open(folder, key = "tt_wrong").use { tintype ->
             tintype.send(picture(15), "cup")
@@ -102,7 +102,7 @@ class QueueTest {
     }
 
     @Test
-    fun `without a server photos wait and are tried again`() = runBlocking {
+    fun `without a server photos wait and are tried again`() = runBlocking<Unit> {
         val folder = Files.createTempDirectory("queue").toString()
         open(folder, url = "http://127.0.0.1:9").use { tintype ->
             val item = tintype.send(picture(17), "cup").item
@@ -116,7 +116,7 @@ class QueueTest {
     }
 
     @Test
-    fun `nothing goes over a metered network unless the policy allows it`() = runBlocking {
+    fun `nothing goes over a metered network unless the policy allows it`() = runBlocking<Unit> {
         val metered = Conditions(isOnline = true, isMetered = true, isCharging = false)
         open(conditions = metered).use { tintype ->
             tintype.send(picture(18), "cup")
@@ -125,7 +125,7 @@ class QueueTest {
     }
 
     @Test
-    fun `the JVM's own HTTP sends as well`() = runBlocking {
+    fun `the JVM's own HTTP sends as well`() = runBlocking<Unit> {
         val folder = Files.createTempDirectory("queue").toString()
         Tintype(folder, server.url, key, "cups", transport = UrlConnectionTransport()).use { tintype ->
             tintype.send(picture(19), "cup")
