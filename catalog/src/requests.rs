@@ -244,9 +244,11 @@ async fn begin(
         return Ok(done);
     }
     let lease_until_us: i64 = row.try_get("lease_until_us").doing(doing)?;
-    // A lease beyond the longest that is ever given was given before the clock was
-    // set back; without this the key would be blocked until the clock catches up.
-    if (now_us + 1..=now_us + lease_us()).contains(&lease_until_us) {
+    // A lease far beyond the longest that is ever given was given before the clock was
+    // set back; without this the key would be blocked until the clock catches up. It may be
+    // a little beyond: other processes' clocks differ, and this request's time was taken
+    // before it waited for its turn to write.
+    if (now_us + 1..=now_us + 2 * lease_us()).contains(&lease_until_us) {
         return Ok(Begun::InProgress);
     }
     let capture: String = row.try_get("capture_id").doing(doing)?;
