@@ -92,7 +92,7 @@ def in_checkpoint(folder, id_):
 def ask(server):
     headers = {"Content-Type": "application/json"}
     status, _, answer = server.request("POST", "/v1/datasets/some/trainings", json.dumps(SPEC), headers)
-    if status != 201:
+    if status != 202:
         raise RuntimeError(f"training answered {status}: {answer!r}")
     return json.loads(answer)["id"]
 

@@ -41,7 +41,7 @@ def train(server, spec):
     begun = time.monotonic()
     headers = {"Content-Type": "application/json"}
     status, _, answer = server.request("POST", "/v1/datasets/trash/trainings", json.dumps(spec), headers)
-    if status != 201:
+    if status != 202:
         raise RuntimeError(f"training answered {status}: {answer!r}")
     id_ = json.loads(answer)["id"]
     while True:

@@ -5,8 +5,8 @@
 
 Both use as many threads as `--threads` says. The answer is a table of medians in photos
 per second and their ratio (above 1: this crate is faster). torch and torchvision are from
-PyPI. `--device cuda` and `cuda-bf16` compare on a GPU, PyTorch with channels_last, and
-with autocast for bf16.
+PyPI. `--device cuda` and `cuda-bf16` compare on a GPU, PyTorch with channels_last, with
+autocast for bf16, and also compiled; `benches/training/cuda` runs that table.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Ours:
 
 
 class Theirs:
-    def __init__(self, work, network, side, photos, device, channels_last):
+    def __init__(self, work, network, side, photos, device, channels_last, compiled=False):
         self.cuda, self.bf16 = device.startswith("cuda"), device.endswith("bf16")
         place = "cuda" if self.cuda else "cpu"
         self.network = getattr(torchvision.models, network)(num_classes=6).to(place)
@@ -58,6 +58,7 @@ class Theirs:
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-4, momentum=0.9)
         if work == "frozen":
             self.network.eval()
+        self.forward = torch.compile(self.network) if compiled else self.network
 
     def __call__(self, clock):
         clock = time.perf_counter if clock == "wall" else time.process_time
@@ -65,10 +66,10 @@ class Theirs:
         with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16):
             if self.work == "frozen":
                 with torch.no_grad():
-                    result = self.network(self.images)
+                    result = self.forward(self.images)
             else:
                 self.optimizer.zero_grad()
-                result = torch.nn.functional.cross_entropy(self.network(self.images), self.labels)
+                result = torch.nn.functional.cross_entropy(self.forward(self.images), self.labels)
         if self.work != "frozen":
             result.backward()
             self.optimizer.step()
@@ -76,7 +77,7 @@ class Theirs:
         return clock() - start
 
     def close(self):
-        del self.network, self.optimizer
+        del self.network, self.forward, self.optimizer
 
 
 def main():
@@ -103,6 +104,8 @@ def main():
                                 options.threads),
                    "torch": Theirs(work, network, side, photos, options.device, False),
                    "torch channels_last": Theirs(work, network, side, photos, options.device, True)}
+        if options.device.startswith("cuda"):
+            runners["torch compiled"] = Theirs(work, network, side, photos, options.device, True, True)
         if options.unfused:
             runners["burn's layers"] = Ours(options.program, work, network, side, photos, "unfused",
                                             options.threads)

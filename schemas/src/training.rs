@@ -145,9 +145,19 @@ pub struct TrainingSpec {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub classes: Vec<Label>,
+    /// Fewer accepted photos of a label than this are not learnt from: 1 to 1,000.
+    #[serde(default = "default_min_photos_per_class")]
+    pub min_photos_per_class: u32,
     /// What the model is called; the dataset's name, if absent.
     #[serde(default)]
     pub name: Option<String>,
+}
+
+/// With fewer, one photo decides what the evaluation says of a label, or none does.
+pub const DEFAULT_MIN_PHOTOS_PER_CLASS: u32 = 5;
+
+fn default_min_photos_per_class() -> u32 {
+    DEFAULT_MIN_PHOTOS_PER_CLASS
 }
 
 /// The head of `mode: head`.

@@ -16,6 +16,8 @@ use crate::predict::{PhotoPreparer, Predictor};
 
 mod trainings;
 
+mod enough;
+
 mod events;
 
 mod models;

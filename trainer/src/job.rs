@@ -2,13 +2,15 @@
 //! catalog. [`run`], read from top to bottom, is what a training does; fitting a head and
 //! publishing have files of their own.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use catalog::{Standing, TrainingLease};
 use graph::{Architecture, Backbone, EmbeddingModel, Weights};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use schemas::training::{TrainingMode, TrainingSpec};
-use schemas::{InputSpec, ModelId, ObjectKey, Split};
+use schemas::{DatasetId, InputSpec, ModelId, ObjectKey, Split};
 use tokio::runtime::Handle;
 
 use crate::checkpoint;
@@ -23,6 +25,13 @@ use crate::worker::WorkerSettings;
 mod fit;
 
 mod publish;
+
+/// How long a training waits for accepted photos to come into the table: a shard is 15 s
+/// old when it is committed, unless a setting says otherwise. Longer holds up trainings of
+/// datasets that never rest; shorter trains on less than the person has sent.
+const MAX_SHARD_WAIT: Duration = Duration::from_secs(20);
+/// How often it looks.
+const SHARD_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What learning gave, whichever way.
 pub struct Trained {
@@ -104,8 +113,12 @@ pub fn run(
 impl Job<'_> {
     /// Reads the table, and fixes its version for every attempt to come.
     fn read_photos(&mut self) -> Result<Photos, TrainerError> {
-        self.reporter.stage("reading the table", 0);
         let dataset = &self.lease.training.dataset;
+        if self.spec.table_version.is_none() {
+            self.reporter.stage("waiting for the last photos", 0);
+            self.runtime.block_on(self.wait_for_shards(dataset))?;
+        }
+        self.reporter.stage("reading the table", 0);
         let scratch = &self.settings.scratch;
         std::fs::create_dir_all(scratch)
             .map_err(TrainerError::io(format!("making {}", scratch.display())))?;
@@ -129,6 +142,33 @@ impl Job<'_> {
             ));
         }
         Ok(photos)
+    }
+
+    /// Waits until what is accepted is in the table, within reason: photos that came just
+    /// before the training are meant to be in it.
+    async fn wait_for_shards(&self, dataset: &DatasetId) -> Result<(), TrainerError> {
+        let begun = Instant::now();
+        loop {
+            let waiting = self
+                .settings
+                .catalog
+                .dataset_stats(dataset)
+                .await?
+                .awaiting_shard;
+            if waiting == 0 {
+                return Ok(());
+            }
+            if begun.elapsed() >= MAX_SHARD_WAIT {
+                self.reporter.note(format!(
+                    "{waiting} accepted photos are not in the table yet and are not learnt from"
+                ));
+                return Ok(());
+            }
+            if !self.reporter.go_on() {
+                return Err(TrainerError::Stopped);
+            }
+            tokio::time::sleep(SHARD_LOOK_INTERVAL).await;
+        }
     }
 
     /// The weights that the spec begins from, with a head for these labels where it has one.

@@ -3,8 +3,8 @@
 
 use graph::EMBEDDING_BACKBONE;
 use schemas::training::{
-    Augment, ClassWeights, Device, HeadSpec, Optimizer, Phase, Precision, Preset, Schedule,
-    Trained, TrainingMode, TrainingSpec,
+    Augment, ClassWeights, DEFAULT_MIN_PHOTOS_PER_CLASS, Device, HeadSpec, Optimizer, Phase,
+    Precision, Preset, Schedule, Trained, TrainingMode, TrainingSpec,
 };
 use schemas::{Label, ModelId};
 use serde_json::{Map, Value};
@@ -149,6 +149,7 @@ pub fn preset_spec(preset: Preset) -> TrainingSpec {
         seed: 1,
         checkpoint_every_s: 60,
         table_version: None,
+        min_photos_per_class: DEFAULT_MIN_PHOTOS_PER_CLASS,
         classes: Vec::new(),
         name: None,
     };
@@ -325,6 +326,7 @@ fn check(spec: &TrainingSpec) -> Result<(), InvalidSpec> {
         180.0,
     )?;
     check_phases(spec, whole, part)?;
+    whole("min_photos_per_class", spec.min_photos_per_class, 1, 1_000)?;
     if spec.table_version.is_some_and(|version| version < 0) {
         return Err(InvalidSpec::new("table_version", "versions begin with 0"));
     }

@@ -39,6 +39,9 @@ pub struct WorkerSettings {
     pub scratch: PathBuf,
     /// Where pretrained weights come from.
     pub weights: WeightsSource,
+    /// Where a GPU's kernels and the timings that chose them are kept; see
+    /// [`model::Device::keep_kernels_in`].
+    pub kernels: PathBuf,
     /// Who this is, for the log.
     pub name: String,
 }
@@ -46,6 +49,7 @@ pub struct WorkerSettings {
 /// Works until `shutdown`; the training that runs then writes a checkpoint and goes back
 /// to the queue.
 pub async fn run(settings: WorkerSettings, shutdown: CancellationToken) {
+    model::Device::keep_kernels_in(&settings.kernels);
     let settings = Arc::new(settings);
     let mut failures = 0;
     while !shutdown.is_cancelled() {

@@ -1,6 +1,8 @@
 //! Errors as RFC 9457 has them: `application/problem+json` with a stable `code` for
 //! programs, and what was wrong and what to do for people.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -27,6 +29,8 @@ pub struct ApiError {
     pub hint: Option<String>,
     /// After how many seconds to try again.
     pub retry_after_s: Option<u32>,
+    /// How many photos each label still needs.
+    pub shortfall: BTreeMap<String, u64>,
 }
 
 impl ApiError {
@@ -38,6 +42,7 @@ impl ApiError {
             detail: detail.into(),
             hint: None,
             retry_after_s: None,
+            shortfall: BTreeMap::new(),
         }
     }
 
@@ -101,6 +106,7 @@ impl ApiError {
             code: self.code.into(),
             detail: self.detail.clone(),
             hint: self.hint.clone(),
+            shortfall: self.shortfall.clone(),
         }
     }
 }

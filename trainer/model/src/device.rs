@@ -3,6 +3,8 @@
 //! One binary chooses at run time. On the CPU the layers are this crate's own kernels
 //! (NHWC, fused); elsewhere they are burn's (NCHW).
 
+use std::path::Path;
+
 use crate::ModelError;
 
 /// How activations are held during training. Weights, batch norm, loss and optimiser
@@ -61,6 +63,21 @@ impl Device {
             kernels: Kernels::Burn,
             precision,
         }
+    }
+
+    /// Where compiled kernels, and the timings that chose among them, are kept from now on,
+    /// so that the next process need not make them again. What stands there may be lost at
+    /// any time. Of no effect after the first use of a GPU, and in a build without CUDA.
+    pub fn keep_kernels_in(directory: &Path) {
+        #[cfg(feature = "cuda")]
+        {
+            use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig as _, cache::CacheConfig};
+            let mut config = CubeClRuntimeConfig::default().override_from_env();
+            config.environment.path = CacheConfig::Directory(directory.to_owned());
+            CubeClRuntimeConfig::try_set(config);
+        }
+        #[cfg(not(feature = "cuda"))]
+        let _ = directory;
     }
 
     /// The device of a setting: `cpu`, `cuda` or `cuda:1`.

@@ -12,7 +12,7 @@ use schemas::training::{Training, TrainingList, TrainingSpec, TrainingState};
 use schemas::{ModelId, TrainingId};
 use serde_json::{Map, Value};
 
-use super::{Api, ListQuery};
+use super::{Api, ListQuery, enough};
 use crate::{leftovers, spec};
 
 /// Starts a training: `{"preset": "fast"}`, with any field of the spec overridden.
@@ -21,9 +21,10 @@ use crate::{leftovers, spec};
     params(("dataset" = String, Path, description = "name or id")),
     request_body(content = Object, description = "a preset and what to change of it"),
     responses(
-        (status = 201, body = Training),
+        (status = 202, body = Training),
         (status = 404, body = Problem, description = "no such dataset"),
-        (status = 422, body = Problem, description = "the spec cannot be; the field is named"),
+        (status = 422, body = Problem, description = "the spec cannot be; the field is named. Or \
+            the dataset lacks what it asks for: classes, photos of a label, a version"),
     ),
 )]
 pub(super) async fn create(
@@ -41,10 +42,11 @@ pub(super) async fn create(
     })?;
     check_classes(&spec, &dataset)?;
     check_parent(&api, &principal, &spec).await?;
+    enough::check(&api.catalog, &api.objects, &dataset.id, &spec).await?;
     let made = api
         .catalog
         .create_training(&principal.owner, &dataset.id, &spec);
-    Ok((StatusCode::CREATED, Json(made.await?)))
+    Ok((StatusCode::ACCEPTED, Json(made.await?)))
 }
 
 fn check_classes(spec: &TrainingSpec, dataset: &schemas::http::Dataset) -> Result<(), ApiError> {

@@ -248,6 +248,7 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
                 // Its own: other trainers may use the same folder.
                 scratch: settings.data.join("scratch").join(&name),
                 weights,
+                kernels: settings.data.join("kernels"),
                 name,
             };
             Some(tokio::spawn(trainer::run(worker, shutdown.clone())))

@@ -83,6 +83,11 @@ impl DataFolder {
         self.root.join("weights")
     }
 
+    /// A GPU's kernels and the timings that chose them.
+    pub fn kernels(&self) -> PathBuf {
+        self.root.join("kernels")
+    }
+
     /// The catalog's database.
     pub fn catalog(&self) -> PathBuf {
         self.root.join("catalog.db")

@@ -235,6 +235,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         },
         scratch: folder.scratch(),
         weights,
+        kernels: folder.kernels(),
         name: format!("process {}", std::process::id()),
     };
     let trainer = tokio::spawn(trainer::run(worker, shutdown.clone()));

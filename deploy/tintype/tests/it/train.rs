@@ -79,7 +79,7 @@ fn fast() -> Value {
 async fn photos_become_a_model_whose_files_are_proven_and_which_answers() {
     let (server, dataset) = filled(30).await;
     let (status, asked) = ask(&server, "weather", fast()).await;
-    assert_eq!(status, 201, "{asked}");
+    assert_eq!(status, 202, "{asked}");
     let done = ended(&server, asked["id"].as_str().unwrap()).await;
     assert_eq!(done["state"], "succeeded", "{done}");
     let id = done["model_id"].as_str().unwrap();
@@ -203,12 +203,17 @@ async fn what_cannot_be_trained_is_refused_with_its_reason() {
         assert!([404, 422].contains(&status), "{spec}: {answer}");
         assert_eq!(answer["code"], code, "{spec}: {answer}");
     }
-    let (status, asked) = ask(&server, "empty", json!({"preset": "fast"})).await;
-    assert_eq!(status, 201);
-    let failed = ended(&server, asked["id"].as_str().unwrap()).await;
-    assert_eq!(failed["state"], "failed");
-    assert_eq!(failed["error"]["code"], "no_photos", "{failed}");
-    assert!(failed["error"]["hint"].as_str().unwrap().contains("upload"));
+    let (status, refused) = ask(&server, "empty", json!({"preset": "fast"})).await;
+    assert_eq!(status, 422);
+    assert_eq!(refused["code"], "too_few_classes", "{refused}");
+    assert!(refused["hint"].as_str().unwrap().contains("upload"));
+    let (status, refused) = ask(
+        &server,
+        "empty",
+        json!({"preset": "fast", "table_version": 7}),
+    )
+    .await;
+    assert_eq!((status, &refused["code"]), (422, &json!("unknown_version")));
     let none = server
         .get("/v1/models")
         .await
