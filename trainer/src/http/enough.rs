@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use catalog::Catalog;
 use catalog::http::ApiError;
-use object_store::{ObjectStore, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 use schemas::training::TrainingSpec;
 use schemas::{DatasetId, ObjectKey, Status};
 
