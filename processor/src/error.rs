@@ -40,6 +40,9 @@ pub enum ProcessorError {
         /// What the library said.
         source: parquet::errors::ParquetError,
     },
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] catalog::CatalogError),
     /// A table of ours does not look like one.
     #[error("table {table} cannot be read: {what}")]
     Table {

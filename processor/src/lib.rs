@@ -21,6 +21,8 @@ pub mod record;
 
 mod purge;
 
+pub mod maintain;
+
 mod pipeline;
 pub use pipeline::{PipelineSettings, run};
 

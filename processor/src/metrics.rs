@@ -29,6 +29,12 @@ pub const COMMIT_SECONDS: &str = "tintype_commit_seconds";
 pub const SHARD_BYTES: &str = "tintype_shard_bytes_total";
 /// Times a stage failed and was started again; label `stage`.
 pub const STAGE_RESTARTS: &str = "tintype_stage_restarts_total";
+/// Rounds of maintenance; label `result` is `done` or `failed`.
+pub const MAINTENANCE_ROUNDS: &str = "tintype_maintenance_rounds_total";
+/// Files of tables and logs, and originals; label `action`.
+pub const MAINTENANCE_FILES: &str = "tintype_maintenance_files_total";
+/// Seconds that a round of maintenance took.
+pub const MAINTENANCE_SECONDS: &str = "tintype_maintenance_seconds";
 
 /// Tells the recorder what the metrics mean. Call once, after it is installed.
 pub fn describe() {
@@ -84,6 +90,21 @@ pub fn describe() {
         "Time from closing a batch to its commit"
     );
     describe_counter!(SHARD_BYTES, Unit::Bytes, "Bytes of committed shards");
+    describe_counter!(
+        MAINTENANCE_ROUNDS,
+        Unit::Count,
+        "Rounds of maintenance, by result"
+    );
+    describe_counter!(
+        MAINTENANCE_FILES,
+        Unit::Count,
+        "Files that maintenance merged, wrote or removed"
+    );
+    describe_histogram!(
+        MAINTENANCE_SECONDS,
+        Unit::Seconds,
+        "Time a round of maintenance took"
+    );
     describe_counter!(
         STAGE_RESTARTS,
         Unit::Count,

@@ -1,4 +1,4 @@
-//! The processor as a list: prepare, organize, record, and purge beside them. Each stage runs until shutdown;
+//! The processor as a list: prepare, organize, record, and purge and maintenance beside them. Each stage runs until shutdown;
 //! one that fails is started again from its last durable position after a pause.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ProcessorError;
-use crate::{organize, prepare, purge, record};
+use crate::{maintain, organize, prepare, purge, record};
 
 /// What the stages need.
 #[derive(Clone)]
@@ -18,6 +18,8 @@ pub struct PipelineSettings {
     pub organize: organize::OrganizeSettings,
     /// Verdicts into the catalog.
     pub record: record::RecordSettings,
+    /// Merging, vacuum and the end of old rows; none if somebody else sees to it.
+    pub maintain: Option<maintain::MaintainSettings>,
 }
 
 /// How long a failed stage rests: long enough not to spin, short enough that nobody
@@ -30,6 +32,7 @@ pub async fn run(settings: PipelineSettings, shutdown: CancellationToken) {
         prepare,
         organize,
         record,
+        maintain,
     } = settings;
     let mut stages = JoinSet::new();
     let (catalog, objects, token) = (
@@ -38,6 +41,10 @@ pub async fn run(settings: PipelineSettings, shutdown: CancellationToken) {
         shutdown.clone(),
     );
     stages.spawn(async move { purge::run(&catalog, &objects, &token).await });
+    if let Some(maintain) = maintain {
+        let token = shutdown.clone();
+        stages.spawn(async move { maintain::run(&maintain, &token).await });
+    }
     stages.spawn(keep_running(
         "prepare",
         shutdown.clone(),

@@ -22,6 +22,8 @@ mod up;
 
 mod roles;
 
+mod maintain;
+
 mod client;
 
 mod dataset;
@@ -106,6 +108,7 @@ async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {
         Command::Ingest(args) => roles::run(roles::Role::Ingest, args).await,
         Command::Processor(args) => roles::run(roles::Role::Processor, args).await,
         Command::Trainer(args) => roles::run(roles::Role::Trainer, args).await,
+        Command::Maintain(args) => maintain::run(&global, args).await,
         Command::Demo(args) => demo::run(&global, args).await,
         Command::Dataset(args) => dataset::run(&global, args.command).await,
         Command::Key(args) => key::run(&global, args.command).await,

@@ -21,20 +21,16 @@ use deltalake_core::kernel::{Action, Add, StructType, Transaction};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use object_store::{ObjectStoreExt as _, PutMode, PutOptions, path::Path};
 use schemas::{DatasetId, ObjectKey, table};
 use serde::{Deserialize, Serialize};
 
+use super::put::{MAX_TRIES, pause, put_new};
 use super::shard::ShardFile;
 use crate::error::ProcessorError;
 use crate::objects::ObjectRoot;
 
-/// How often a commit is tried before the worker gives up its state and starts anew
-/// from the table. Each try reads first.
-const MAX_TRIES: u32 = 5;
-
 /// The name of our own entry in a commit's `commitInfo`.
-const COMMIT_ENTRY: &str = "tintype";
+pub(crate) const COMMIT_ENTRY: &str = "tintype";
 
 /// What a commit to `photos` says about the rejections that belong to it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -167,6 +163,20 @@ impl Tables {
         Ok(version)
     }
 
+    /// What a process leaves that dies between its two commits.
+    #[cfg(test)]
+    pub(crate) async fn commit_photos_only(&mut self, offsets: (i64, i64), file: ShardFile) {
+        let table = ObjectKey::RejectionsTable {
+            dataset: self.dataset.clone(),
+        };
+        let file = self.write_file(&table, offsets, file).await.unwrap();
+        let entry = CommitEntry {
+            rejections: Some(file),
+        };
+        let committed = self.commit_photos(offsets.1, Vec::new(), &entry).await;
+        committed.unwrap();
+    }
+
     async fn write_file(
         &self,
         table: &ObjectKey,
@@ -185,47 +195,8 @@ impl Tables {
             num_rows: file.num_rows,
             labels: file.labels,
         };
-        let key = Path::from(format!("{table}/{path}"));
-        let payload = object_store::PutPayload::from(file.bytes);
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let options = PutOptions::from(PutMode::Create);
-            match self
-                .root
-                .store()
-                .put_opts(&key, payload.clone(), options)
-                .await
-            {
-                Ok(_) => return Ok(entry),
-                // Nobody else has this name: an earlier try arrived though its answer did not.
-                Err(object_store::Error::AlreadyExists { .. }) => {
-                    let found = self
-                        .root
-                        .store()
-                        .head(&key)
-                        .await
-                        .map_err(ProcessorError::store(format!("reading back {key}")))?;
-                    if found.size == entry.num_bytes as u64 {
-                        return Ok(entry);
-                    }
-                    return Err(ProcessorError::Table {
-                        table: table.to_string(),
-                        what: format!(
-                            "{key} has {} bytes and should have {}",
-                            found.size, entry.num_bytes
-                        ),
-                    });
-                }
-                Err(error) if tries >= MAX_TRIES => {
-                    return Err(ProcessorError::store(format!("writing {key}"))(error));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, %key, tries, "writing a shard failed; trying again");
-                    pause(tries).await;
-                }
-            }
-        }
+        put_new(self.root.store(), table, &path, file.bytes).await?;
+        Ok(entry)
     }
 
     /// The one commit that counts.
@@ -365,18 +336,6 @@ impl Tables {
 fn app_id(partition: i32, incarnation: &str) -> String {
     let at = if incarnation.is_empty() { "" } else { "@" };
     format!("{}/{partition}{at}{incarnation}", schemas::topics::PREPARED)
-}
-
-async fn pause(tries: u32) {
-    let jitter = rand_millis(100);
-    tokio::time::sleep(std::time::Duration::from_millis(
-        (100 << tries.min(5)) + jitter,
-    ))
-    .await;
-}
-
-fn rand_millis(below: u64) -> u64 {
-    uuid::Uuid::now_v7().as_u64_pair().1 % below
 }
 
 async fn reload(

@@ -86,6 +86,7 @@ pub enum Command {
     /// Work on trainings, as one of many processes
     #[command(after_help = crate::roles::EXAMPLES)]
     Trainer(crate::roles::RoleArgs),
+    Maintain(crate::maintain::MaintainArgs),
     Simulate(crate::simulate::SimulateArgs),
 }
 

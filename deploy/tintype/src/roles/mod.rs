@@ -10,7 +10,7 @@ pub mod gate;
 
 pub mod init;
 
-mod objects;
+pub mod objects;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -294,7 +294,7 @@ impl Running {
 }
 
 /// Opens the catalog that the processes share.
-async fn open_catalog(servers: &Servers) -> anyhow::Result<Catalog> {
+pub async fn open_catalog(servers: &Servers) -> anyhow::Result<Catalog> {
     let url = servers.catalog()?;
     if !url.starts_with("postgres") {
         return Err(Failure::usage(

@@ -2,7 +2,7 @@
 //! store, the SQLite catalog, ingest and the processor are put together here, in the
 //! order in which they depend on each other, and taken down in the reverse order.
 
-mod folder;
+pub mod folder;
 
 mod broker;
 
@@ -57,7 +57,8 @@ Examples:
 
 Other settings, in FILE or as TINTYPE_NAME: max_body_bytes, decode_threads, shard_max_rows,
 shard_max_bytes, shard_max_age_s, weights (a file or folder of pretrained weights),
-fetch_weights, embed, log, log_json";
+fetch_weights, embed, maintain_every_s, keep_files_days, keep_verdicts_days,
+keep_events_days, log, log_json";
 
 /// Run everything in one process: broker, object store, catalog, ingest, processor, trainer
 #[derive(Debug, Args)]
@@ -385,6 +386,8 @@ pub fn pipeline(
             broker: kafka,
             catalog: catalog.clone(),
         },
+        maintain: (!settings.maintain_every.is_zero())
+            .then(|| crate::maintain::settings(settings, objects, catalog)),
     }
 }
 
