@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use deltalake_core::protocol::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
 use deltalake_core::table::config::TablePropertiesExt as _;
+use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
 
 use super::report::TableReport;
 use super::table::Open;

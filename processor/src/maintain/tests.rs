@@ -37,8 +37,8 @@ const MERGE: MergePolicy = MergePolicy {
 impl Test {
     async fn new(keep_originals_days: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&catalog::sqlite_url(&folder.path().join("catalog.db")));
-        let catalog = catalog.await.unwrap();
+        let file = catalog::sqlite_url(&folder.path().join("catalog.db"));
+        let catalog = Catalog::open(&file).await.unwrap();
         let policy = DatasetPolicy {
             keep_originals_days,
             ..DatasetPolicy::default()
