@@ -1,4 +1,4 @@
-//! `tintype init`: Kafka's topics, the catalog's tables and the first admin key. It may be
+//! `tintype init`: the bucket, Kafka's topics, the catalog's tables and the first admin key. It may be
 //! run any number of times: what is there stays, and what differs is told.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use schemas::topics;
 
 use super::objects::Objects;
-use super::{RoleArgs, gate, open_catalog};
+use super::{RoleArgs, bucket, gate, open_catalog};
 use crate::cli::Exit;
 use crate::settings::Settings;
 use crate::telemetry;
@@ -44,11 +44,14 @@ pub async fn run(args: &RoleArgs) -> anyhow::Result<Exit> {
     let settings = Settings::read_role(args)?;
     telemetry::init_logs("warn", settings.log_json);
     let servers = &settings.servers;
-    // All three are looked at before anything is made.
     let kafka = servers.kafka()?;
     let objects = Objects::open(servers.objects()?)?;
+    // The store is made, if need be, and looked at before anything else is.
+    for line in bucket::prepare(objects.root.url()).await? {
+        println!("{line}");
+    }
     gate::pass(&objects).await?;
-    println!("object store: passed its probe; lifecycle rules are the bucket's owner's to set");
+    println!("object store: passed its probe");
     let catalog = open_catalog(servers).await?;
     println!("catalog: its tables are up to date");
     make_topics(kafka).await?;

@@ -6,6 +6,8 @@
 
 pub mod check;
 
+mod bucket;
+
 pub mod gate;
 
 pub mod init;
