@@ -36,6 +36,14 @@ def main():
         use_own_environment(args.scratch)
     if not os.access(args.tintype, os.X_OK):
         skip(f"{args.tintype} is no program; build it, or name it with --tintype")
+    if args.failpoints:
+        from chaos import failpoints
+
+        if not failpoints.points(args.tintype):
+            skip(f"{args.tintype} has no failpoints; build it with --features failpoints")
+        folder = args.scratch / "failpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        sys.exit(0 if failpoints.run(args, folder, settle) else 1)
     if not args.embedded and subprocess.run([args.tintype, "init", "--help"], capture_output=True).returncode:
         print("chaos: this build has no `tintype init`: one `tintype up` instead, kills only", flush=True)
         args.embedded = True
@@ -186,6 +194,9 @@ def arguments():
     add("--tools", type=Path, help="where servers are fetched to (default: TINTYPE_DEV_TOOLS, else below --scratch)")
     add("--seed", type=int, default=1, help="of every random choice (default: %(default)s)")
     add("--embedded", action="store_true", help="one `tintype up` instead of roles on servers; kills only")
+    add("--failpoints", action="store_true", help="every failpoint x action on one `tintype up`; needs a build with them")
+    add("--seeds", type=int, default=5, help="with --failpoints: how many seeds, from --seed on (default: %(default)s)")
+    add("--points", metavar="PART", help="with --failpoints: only points whose name has this part")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--smoke", action="store_true", help="minutes; the default")
     size.add_argument("--full", action="store_true", help="the figures of BENCHMARKS.md; hours")

@@ -71,6 +71,10 @@ impl Publisher {
                 .key(&event.capture_id)
                 .payload(&payload)
         };
+        let injected = |_| PublishError::Unconfirmed(KafkaError::Canceled);
+        failpoints::before("kafka.produce", topics::CAPTURES)
+            .await
+            .map_err(injected)?;
         let producer = self.healthy().map_err(PublishError::Unconfirmed)?;
         // Never `send`: it would wait for room in the queue, and so hide that there is none.
         let report = match producer.send_result(record()) {
@@ -81,7 +85,9 @@ impl Publisher {
             Err((error, _)) => return Err(PublishError::Unconfirmed(error)),
         };
         match tokio::time::timeout(REPORT_DEADLINE, report).await {
-            Ok(Ok(Ok(_delivery))) => Ok(()),
+            Ok(Ok(Ok(_delivery))) => failpoints::after("kafka.produce", topics::CAPTURES)
+                .await
+                .map_err(injected),
             Ok(Ok(Err((error, _message)))) => {
                 let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::Unknown);
                 if error == unknown {

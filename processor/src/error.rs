@@ -61,6 +61,12 @@ pub enum ProcessorError {
     },
 }
 
+impl From<failpoints::Injected> for ProcessorError {
+    fn from(injected: failpoints::Injected) -> Self {
+        Self::Subscription(injected.to_string())
+    }
+}
+
 impl ProcessorError {
     pub(crate) fn delta(doing: impl Into<String>) -> impl FnOnce(DeltaTableError) -> Self {
         let doing = doing.into();

@@ -19,6 +19,8 @@ use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use schemas::topics;
 use tokio::sync::mpsc;
 
+use crate::metrics::FEED_DEPTH;
+
 /// One record of a topic, with its position.
 #[derive(Debug)]
 pub struct Record {
@@ -82,6 +84,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A consumer of one topic.
 pub struct Subscription {
+    topic: String,
     feed: mpsc::Receiver<Feed>,
     shared: Arc<Shared>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -148,6 +151,7 @@ impl Subscription {
                 KafkaError::ClientCreation(format!("cannot start a thread: {error}"))
             })?;
         Ok(Self {
+            topic: topic.to_owned(),
             feed,
             shared,
             thread: Some(thread),
@@ -156,7 +160,10 @@ impl Subscription {
 
     /// What happens next; none once the subscription has ended.
     pub async fn next(&mut self) -> Option<Feed> {
-        self.feed.recv().await
+        let next = self.feed.recv().await;
+        let waiting = self.feed.len() as f64;
+        metrics::gauge!(FEED_DEPTH, "topic" => self.topic.clone()).set(waiting);
+        next
     }
 
     /// What has happened already, without waiting.
@@ -247,11 +254,19 @@ fn poll(
         }
         match polled {
             None => {}
-            Some(Ok(message)) => waiting.push_back(Feed::Record(Record {
-                partition: message.partition(),
-                offset: message.offset(),
-                payload: message.payload().unwrap_or_default().to_vec(),
-            })),
+            Some(Ok(message)) => {
+                if let Err(injected) = failpoints::before_blocking("kafka.poll", topic) {
+                    waiting.push_back(Feed::Failed(injected.to_string()));
+                }
+                waiting.push_back(Feed::Record(Record {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    payload: message.payload().unwrap_or_default().to_vec(),
+                }));
+                if let Err(injected) = failpoints::after_blocking("kafka.poll", topic) {
+                    waiting.push_back(Feed::Failed(injected.to_string()));
+                }
+            }
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
                 waiting.push_back(Feed::Failed(format!(
                     "records of topic {topic} that were not processed yet are gone from the broker"
@@ -310,9 +325,13 @@ fn commit(consumer: &BaseConsumer<Context>, topic: &str, shared: &Shared, mode: 
             );
         }
     }
-    if list.count() > 0
-        && let Err(error) = consumer.commit(&list, mode)
-    {
+    if list.count() == 0 || failpoints::before_blocking("kafka.commit", topic).is_err() {
+        return;
+    }
+    let committed = consumer.commit(&list, mode);
+    // Nobody waits for the answer, so that a lost one is like any other.
+    let _ = failpoints::after_blocking("kafka.commit", topic);
+    if let Err(error) = committed {
         // Harmless: the next start begins lower and drops what it knows.
         tracing::debug!(%error, topic, "committing positions");
     }
@@ -331,6 +350,9 @@ impl ClientContext for Context {
 
 impl Context {
     fn take_over(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        if let Err(injected) = failpoints::before_blocking("kafka.assign", &self.topic) {
+            return self.fail(injected.to_string());
+        }
         match start_offsets(consumer, list) {
             Ok(starts) => lock(&self.shared.rebalances).push_back(Feed::Assigned(starts)),
             Err(error) => self.fail(error.to_string()),
@@ -339,6 +361,9 @@ impl Context {
             self.fail(error.to_string());
         }
         lock(&self.shared.owned).extend(list.elements().iter().map(|e| (e.partition(), ())));
+        if let Err(injected) = failpoints::after_blocking("kafka.assign", &self.topic) {
+            self.fail(injected.to_string());
+        }
     }
 
     fn fail(&self, what: String) {

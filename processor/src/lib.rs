@@ -21,6 +21,8 @@ pub mod record;
 
 mod purge;
 
+mod lag;
+
 pub mod maintain;
 
 mod pipeline;

@@ -29,6 +29,15 @@ pub const COMMIT_SECONDS: &str = "tintype_commit_seconds";
 pub const SHARD_BYTES: &str = "tintype_shard_bytes_total";
 /// Times a stage failed and was started again; label `stage`.
 pub const STAGE_RESTARTS: &str = "tintype_stage_restarts_total";
+/// Records of a topic that its group has not done; labels `group`, `topic`, `partition`. Every
+/// processor tells of all partitions.
+pub const CONSUMER_LAG: &str = "tintype_consumer_lag";
+/// How long the oldest of them has waited; labels `group` and `topic`.
+pub const OLDEST_UNPROCESSED: &str = "tintype_oldest_unprocessed_seconds";
+/// Records between polling and working; label `topic`.
+pub const FEED_DEPTH: &str = "tintype_feed_depth";
+/// Bytes of the open shards.
+pub const OPEN_SHARDS_BYTES: &str = "tintype_open_shards_bytes";
 /// Rounds of maintenance; label `result` is `done` or `failed`.
 pub const MAINTENANCE_ROUNDS: &str = "tintype_maintenance_rounds_total";
 /// Files of tables and logs, and originals; label `action`.
@@ -90,6 +99,26 @@ pub fn describe() {
         "Time from closing a batch to its commit"
     );
     describe_counter!(SHARD_BYTES, Unit::Bytes, "Bytes of committed shards");
+    describe_gauge!(
+        CONSUMER_LAG,
+        Unit::Count,
+        "Records of a partition that its group has not done"
+    );
+    describe_gauge!(
+        OLDEST_UNPROCESSED,
+        Unit::Seconds,
+        "How long the oldest record that a group has not done has waited"
+    );
+    describe_gauge!(
+        FEED_DEPTH,
+        Unit::Count,
+        "Records that were polled and wait for their stage"
+    );
+    describe_gauge!(
+        OPEN_SHARDS_BYTES,
+        Unit::Bytes,
+        "Memory of the shards that wait for their commit"
+    );
     describe_counter!(
         MAINTENANCE_ROUNDS,
         Unit::Count,

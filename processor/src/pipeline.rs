@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ProcessorError;
-use crate::{maintain, organize, prepare, purge, record};
+use crate::{lag, maintain, organize, prepare, purge, record};
 
 /// What the stages need.
 #[derive(Clone)]
@@ -41,6 +41,8 @@ pub async fn run(settings: PipelineSettings, shutdown: CancellationToken) {
         shutdown.clone(),
     );
     stages.spawn(async move { purge::run(&catalog, &objects, &token).await });
+    let (broker, token) = (record.broker.clone(), shutdown.clone());
+    stages.spawn(async move { lag::run(&broker, &token).await });
     if let Some(maintain) = maintain {
         let token = shutdown.clone();
         stages.spawn(async move { maintain::run(&maintain, &token).await });

@@ -143,10 +143,15 @@ impl Writer {
             }
             .doing(|| "ending a write".into())?;
         }
-        transaction
-            .commit()
+        let injected = super::injected;
+        failpoints::before("sql.commit", "catalog")
             .await
-            .doing(|| "committing writes".into())
+            .map_err(injected)?;
+        let committed = transaction.commit().await;
+        committed.doing(|| "committing writes".into())?;
+        failpoints::after("sql.commit", "catalog")
+            .await
+            .map_err(injected)
     }
 
     /// Closes the connection; SQLite then folds its log into the file.

@@ -60,6 +60,10 @@ fn main() -> ExitCode {
     if let Some(exit) = decode_heif() {
         return exit;
     }
+    #[cfg(feature = "failpoints")]
+    if let Some(exit) = arm_failpoints() {
+        return exit;
+    }
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
@@ -96,6 +100,22 @@ fn decode_heif() -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+/// Arms what a test orders, or lists what it may order.
+#[cfg(feature = "failpoints")]
+fn arm_failpoints() -> Option<ExitCode> {
+    if std::env::args_os().nth(1)? == "failpoints" {
+        failpoints::points().for_each(|point| println!("{point}"));
+        return Some(ExitCode::SUCCESS);
+    }
+    let armed = std::env::var("TINTYPE_FAILPOINTS").unwrap_or_default();
+    let log = std::env::var_os("TINTYPE_FAILPOINTS_LOG").map(std::path::PathBuf::from);
+    if let Err(error) = failpoints::setup(&armed, log.as_deref()) {
+        eprintln!("{error}");
+        return Some(ExitCode::FAILURE);
+    }
+    None
 }
 
 async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {

@@ -241,6 +241,7 @@ impl Organizer {
 
     /// Publishes an outcome; its delivery is awaited before the group's offset passes it.
     async fn tell(&mut self, told: CaptureDecided) -> Result<(), ProcessorError> {
+        failpoints::before("kafka.produce", topics::OUTCOMES).await?;
         let payload = told.encode_to_vec();
         loop {
             let record = FutureRecord::to(topics::OUTCOMES)
@@ -272,6 +273,7 @@ impl Organizer {
 
     /// Waits until every outcome told so far is durable.
     async fn settle(&mut self) -> Result<(), ProcessorError> {
+        let is_any = !self.in_flight.is_empty();
         for delivered in join_all(self.in_flight.drain(..)).await {
             match delivered {
                 Ok(Ok(_)) => {}
@@ -285,6 +287,9 @@ impl Organizer {
                 }
             }
         }
+        if is_any {
+            failpoints::after("kafka.produce", topics::OUTCOMES).await?;
+        }
         Ok(())
     }
 
@@ -293,6 +298,7 @@ impl Organizer {
         for (partition, dataset, _) in due {
             self.commit(partition, &dataset).await?;
         }
+        tell_open(&self.open_batches(|_, _| true));
         // What came last may have been replays, whose end nothing else announces.
         self.settle().await?;
         let partitions: Vec<_> = self.partitions.keys().copied().collect();
@@ -311,7 +317,7 @@ impl Organizer {
 
     async fn make_room(&mut self) -> Result<(), ProcessorError> {
         let open = self.open_batches(|_, _| true);
-        if open.iter().map(|(.., num_bytes)| num_bytes).sum::<usize>() <= MAX_OPEN_BYTES {
+        if tell_open(&open) <= MAX_OPEN_BYTES {
             return Ok(());
         }
         match open.into_iter().max_by_key(|(.., num_bytes)| *num_bytes) {
@@ -427,6 +433,13 @@ impl Organizer {
             });
         }
     }
+}
+
+/// Tells, and returns, how many bytes the open batches hold.
+fn tell_open(open: &[(i32, DatasetId, usize)]) -> usize {
+    let num_bytes = open.iter().map(|(.., num_bytes)| num_bytes).sum();
+    ::metrics::gauge!(metrics::OPEN_SHARDS_BYTES).set(num_bytes as f64);
+    num_bytes
 }
 
 fn decode(payload: &[u8]) -> Result<(CaptureId, DatasetId, PhotoPrepared), String> {

@@ -289,11 +289,11 @@ impl Worker {
         let record = FutureRecord::to(topics::PREPARED)
             .key(&dataset)
             .payload(&payload);
-        self.producer
-            .send(record, Timeout::Never)
-            .await
-            .map(|_| ())
-            .map_err(|(error, _)| ProcessorError::kafka("publishing a prepared photo")(error))
+        failpoints::before("kafka.produce", topics::PREPARED).await?;
+        let sent = self.producer.send(record, Timeout::Never).await;
+        sent.map_err(|(error, _)| ProcessorError::kafka("publishing a prepared photo")(error))?;
+        failpoints::after("kafka.produce", topics::PREPARED).await?;
+        Ok(())
     }
 }
 
