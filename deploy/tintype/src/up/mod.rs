@@ -384,6 +384,7 @@ pub fn pipeline(
         record: RecordSettings {
             broker: kafka,
             catalog: catalog.clone(),
+            dead_letters: processor::DeadLetters::new(objects.store().clone()),
         },
     }
 }
