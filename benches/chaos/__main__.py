@@ -37,6 +37,10 @@ def main():
         use_own_environment(args.scratch)
     if not os.access(args.tintype, os.X_OK):
         skip(f"{args.tintype} is no program; build it, or name it with --tintype")
+    if args.planted == "all":
+        from chaos.bugs import run as bugs
+
+        sys.exit(0 if bugs(args) else 1)
     if not args.embedded and subprocess.run([args.tintype, "init", "--help"], capture_output=True).returncode:
         print("chaos: this build has no `tintype init`: one `tintype up` instead, kills only", flush=True)
         args.embedded = True
@@ -86,7 +90,7 @@ def run(args, folder, fleet):
         disturb(args, cluster, faults, load)
         calm = time.monotonic()
         report.figure("every client came home", load.finish(300) if args.cut else wait(load, args.patience_s), True)
-        drained = settle(cluster, names)
+        drained = settle(cluster, names, args.settle_s)
         report.figure("every capture has its verdict", drained, True)
         report.at_most("from the last fault to an empty backlog, s", time.monotonic() - calm, DRAIN_S)
         watch.stop.set()
@@ -124,7 +128,7 @@ def wait(load, within_s):
     return load.is_done()
 
 
-def settle(cluster, names, within_s=300):
+def settle(cluster, names, within_s):
     """Waits until every capture has its verdict and its shard; false if nothing moves."""
     from measure.server import Unanswered
 
@@ -286,6 +290,8 @@ def arguments():
     for name, value in SMOKE.items():
         add(f"--{name.replace('_', '-')}", type=type(value), help=f"(smoke: {value}, full: {FULL[name]})")
     add("--patience-s", type=float, default=3600, help="for the uploads after the last fault (default: %(default)s)")
+    add("--settle-s", type=float, default=300, help="how long nothing may move at the end (default: %(default)s)")
+    add("--planted", metavar="BUG", help="build with the feature `planted`; one of its bugs, or `all`: must be caught")
     add("--cut", action="store_true", help="stop uploading after the last fault")
     add("--ingests", type=int, default=2, help="processes (default: %(default)s)")
     add("--processors", type=int, default=2, help="processes (default: %(default)s)")

@@ -77,6 +77,8 @@ class Cluster:
         if name == "processor" and args.static:
             # As a pod of a stateful set: killed and back, it goes on with its partitions.
             variables["TINTYPE_KAFKA_INSTANCE"] = f"processor-{n}"
+        if args.planted:
+            variables["TINTYPE_PLANTED"] = args.planted
         role = "processor" if name == "guest" else name
         variables["TINTYPE_DATA"] = str(self.folder / f"{name}-{n}")
         return Process(self.binary, self.folder / f"{name}-{n}", role, variables, **self.settings)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use catalog::Catalog;
 use prost::Message as _;
 use schemas::events::CaptureDecided;
-use schemas::topics;
+use schemas::{planted, topics};
 use tokio_util::sync::CancellationToken;
 
 use crate::dead_letters::DeadLetters;
@@ -78,21 +78,30 @@ pub async fn run(
                 None => break,
             }
         }
+        if planted::is("passed-before-recorded") {
+            pass(&subscription, &epochs, &records);
+            tokio::time::sleep(PAUSE).await;
+        }
         if !write(settings, &records, shutdown).await {
             break Ok(());
         }
-        let positions: HashMap<_, _> = records
-            .iter()
-            .map(|record| (record.partition, record.offset + 1))
-            .collect();
-        for (partition, next) in positions {
-            if let Some(&epoch) = epochs.get(&partition) {
-                subscription.commit(partition, epoch, next);
-            }
-        }
+        pass(&subscription, &epochs, &records);
     };
     subscription.close().await;
     ended
+}
+
+/// Tells that all up to these records is written.
+fn pass(subscription: &Subscription, epochs: &HashMap<i32, u64>, records: &[Record]) {
+    let positions: HashMap<_, _> = records
+        .iter()
+        .map(|record| (record.partition, record.offset + 1))
+        .collect();
+    for (partition, next) in positions {
+        if let Some(&epoch) = epochs.get(&partition) {
+            subscription.commit(partition, epoch, next);
+        }
+    }
 }
 
 /// Writes until the catalog has them; false if told to stop before. What the catalog will

@@ -14,7 +14,7 @@ use prost::Message as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use schemas::events::photo_prepared::Result as Prepared;
 use schemas::events::{CaptureDecided, PhotoPrepared};
-use schemas::{CaptureId, DatasetId, Reason, Status, topics};
+use schemas::{CaptureId, DatasetId, Reason, Status, planted, topics};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, RollPolicy};
@@ -84,6 +84,10 @@ pub async fn run(
     };
     let ended = organizer.work(shutdown).await;
     let ended = match ended {
+        Ok(()) if planted::is("lost-last-batch") => {
+            organizer.drop_all();
+            Ok(())
+        }
         Ok(()) => organizer.commit_all().await,
         error => error,
     };
@@ -136,6 +140,9 @@ impl Partition {
 
     /// The lowest offset that still waits for its commit.
     fn low_water(&self) -> i64 {
+        if planted::is("offset-before-commit") {
+            return self.next;
+        }
         let open = self
             .datasets
             .values()
@@ -206,6 +213,9 @@ impl Organizer {
         if !state.datasets.contains_key(&dataset_id) {
             let opened = open_dataset(&self.settings, &dataset_id, partition, state.start).await?;
             for told in opened.1 {
+                if planted::is("committed-not-told-again") {
+                    break;
+                }
                 self.tell(CaptureDecided {
                     dataset_id: dataset_id.to_string(),
                     ..told
@@ -226,7 +236,7 @@ impl Organizer {
         };
         dataset.used_at = Instant::now();
         // In the table already, perhaps under another offset: a replay.
-        if dataset.index.knows(id) {
+        if dataset.index.knows(id) && !planted::is("replays-not-dropped") {
             ::metrics::counter!(metrics::REPLAYS).increment(1);
             self.announce(partition);
             return Ok(());
@@ -320,6 +330,15 @@ impl Organizer {
             self.commit(partition, &dataset).await?;
         }
         self.settle().await
+    }
+
+    /// A planted bug: what is open is passed as if it were committed.
+    fn drop_all(&mut self) {
+        for (partition, state) in &mut self.partitions {
+            state.datasets.clear();
+            self.subscription
+                .commit(*partition, state.epoch, state.next);
+        }
     }
 
     async fn make_room(&mut self) -> Result<(), ProcessorError> {

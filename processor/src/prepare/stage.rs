@@ -18,7 +18,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 use schemas::events::photo_prepared::Result as Prepared;
 use schemas::events::{CaptureReceived, PhotoPrepared, Rejection};
-use schemas::{DatasetId, ObjectKey, Reason, Sha256, topics};
+use schemas::{DatasetId, ObjectKey, Reason, Sha256, planted, topics};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -157,6 +157,9 @@ impl Progress {
     /// The offset below which all is done, if the partition is still ours by that epoch.
     fn done(&mut self, partition: i32, epoch: u64, offset: i64) -> Option<i64> {
         let in_work = self.0.get_mut(&partition).filter(|w| w.epoch == epoch)?;
+        if planted::is("offset-by-maximum") {
+            return in_work.offsets.remove(&offset).then_some(offset + 1);
+        }
         in_work
             .offsets
             .remove(&offset)
