@@ -25,6 +25,12 @@ const START_WRITERS: usize = 16;
 /// A store that takes longer than this for the whole probe is not fit to start on.
 const PROBE_WITHIN: Duration = Duration::from_secs(30);
 
+/// Where the store is marked as one that passed, and for how long that is believed. Without
+/// it a hundred pods that start together would race hundreds of thousands of PUTs, and a
+/// store that is behind would be kept there. Longer believes a store that was changed since.
+const MARK: &str = "probes/passed";
+const BELIEVED_FOR: Duration = Duration::from_secs(3600);
+
 const EXAMPLES: &str = "\
 Examples:
   tintype check-store s3://photos                       may Tintype trust this store?
@@ -134,7 +140,8 @@ pub async fn run(global: &Global, args: &CheckStoreArgs) -> anyhow::Result<Exit>
     Ok(if passed { Exit::Fine } else { Exit::Failed })
 }
 
-/// Lets a store pass that keeps its promises.
+/// Lets a store pass that keeps its promises: one that did so within the hour, as a mark in
+/// it says, or else one that does so now.
 ///
 /// # Errors
 /// It does not, or does not answer.
@@ -145,6 +152,10 @@ pub async fn pass(objects: &Objects) -> anyhow::Result<()> {
         race_for: RACE_FOR,
     };
     let url = objects.root.url();
+    if passed_lately(objects).await? {
+        tracing::info!(%url, "the object store passed its probe within the hour");
+        return Ok(());
+    }
     let probed = tokio::time::timeout(PROBE_WITHIN, probe(objects, effort)).await;
     let findings = probed
         .ok()
@@ -166,7 +177,22 @@ pub async fn pass(objects: &Objects) -> anyhow::Result<()> {
         bail!("the probe of the object store {url} was disturbed: {what}");
     }
     tracing::info!(%url, rounds = findings.rounds, "the object store passed its probe");
+    let mark = Bytes::from(env!("CARGO_PKG_VERSION"));
+    let marked = objects.root.store().put(&Path::from(MARK), mark.into());
+    marked.await.context("cannot mark the object store")?;
     Ok(())
+}
+
+/// Whether some role has seen this store pass within [`BELIEVED_FOR`].
+async fn passed_lately(objects: &Objects) -> anyhow::Result<bool> {
+    let url = objects.root.url();
+    match objects.root.store().head(&Path::from(MARK)).await {
+        Ok(mark) => Ok((chrono::Utc::now() - mark.last_modified)
+            .to_std()
+            .is_ok_and(|age| age < BELIEVED_FOR)),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot read the object store {url}")),
+    }
 }
 
 async fn probe(objects: &Objects, effort: Effort) -> anyhow::Result<Findings> {
@@ -344,5 +370,18 @@ mod tests {
         assert_eq!((findings.rounds, findings.one_winner), (20, 20));
         let left: Vec<_> = objects.root.store().list(None).try_collect().await.unwrap();
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_passed_is_believed_for_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open(Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
+        assert!(!passed_lately(&objects).await.unwrap());
+        pass(&objects).await.unwrap();
+        assert!(passed_lately(&objects).await.unwrap());
+        let mark = std::fs::File::open(folder.path().join(MARK)).unwrap();
+        let old = std::time::SystemTime::now() - 2 * BELIEVED_FOR;
+        mark.set_modified(old).unwrap();
+        assert!(!passed_lately(&objects).await.unwrap());
     }
 }
