@@ -76,7 +76,7 @@ pub fn describe() {
     describe_counter!(
         POISON_RECORDS,
         Unit::Count,
-        "Records that could not be read and were left out"
+        "Records that cannot be worked on and are kept as dead letters"
     );
     describe_histogram!(
         COMMIT_SECONDS,
