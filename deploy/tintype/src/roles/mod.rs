@@ -169,6 +169,8 @@ struct Running {
     embedding: Option<tokio::task::JoinHandle<()>>,
     ingest: Option<Ingest>,
     catalog: Catalog,
+    /// How long its work may take to end.
+    drain: Duration,
 }
 
 async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
@@ -286,12 +288,18 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
         embedding: embedding_task,
         ingest,
         catalog,
+        drain: match role {
+            Role::Trainer => DRAIN_STAGES + DRAIN_TRAINING,
+            Role::Ingest | Role::Processor => DRAIN_STAGES,
+        },
     })
 }
 
 impl Running {
     async fn stop(self) {
         self.shutdown.cancel();
+        // Stages and trainings were told with that, and work on their end from now on.
+        let deadline = tokio::time::Instant::now() + self.drain;
         // The server bounds itself; a task that failed has nothing left to drain.
         let _ = self.server.await;
         if let Some(embedding) = self.embedding {
@@ -301,9 +309,7 @@ impl Running {
             ingest.drain(DRAIN_REQUESTS).await;
         }
         if let Some(work) = self.work
-            && tokio::time::timeout(DRAIN_STAGES + DRAIN_TRAINING, work)
-                .await
-                .is_err()
+            && tokio::time::timeout_at(deadline, work).await.is_err()
         {
             tracing::warn!("some work was not finished in time; another process does it again");
         }
