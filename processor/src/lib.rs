@@ -5,13 +5,19 @@
 //! The modules stand in the order the data moves.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod membership;
+pub use membership::{Membership, Protocol, UnknownProtocol};
+
 mod kafka;
-pub use kafka::{Broker, Sharing};
+pub use kafka::{Broker, Sharing, producer};
 
 mod objects;
 pub use objects::ObjectRoot;
 
 mod turn;
+
+mod dead_letters;
+pub use dead_letters::{DeadLetter, DeadLetters};
 
 pub mod prepare;
 

@@ -21,7 +21,7 @@ pub const EMBEDDING_FAILURES: &str = "tintype_embedding_failures_total";
 pub const VERDICTS: &str = "tintype_verdicts_total";
 /// Records that were judged before and dropped.
 pub const REPLAYS: &str = "tintype_replays_total";
-/// Records that are none of ours and were left out.
+/// Records that cannot be worked on and are kept as dead letters; label `topic`.
 pub const POISON_RECORDS: &str = "tintype_poison_records_total";
 /// Seconds from closing a batch to its commit.
 pub const COMMIT_SECONDS: &str = "tintype_commit_seconds";
@@ -91,7 +91,7 @@ pub fn describe() {
     describe_counter!(
         POISON_RECORDS,
         Unit::Count,
-        "Records that could not be read and were left out"
+        "Records that cannot be worked on and are kept as dead letters"
     );
     describe_histogram!(
         COMMIT_SECONDS,

@@ -40,6 +40,4 @@ pub const CONSUMER: &[(&str, &str)] = &[
     ("fetch.max.bytes", "8000000"),
     // Read ahead per consumer; a larger queue only moves the backlog from disk to memory.
     ("queued.max.messages.kbytes", "8192"),
-    ("session.timeout.ms", "10000"),
-    ("partition.assignment.strategy", "range"),
 ];

@@ -125,6 +125,7 @@ async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {
         Command::Init(args) => roles::init::run(&args).await,
         Command::CheckConfig(args) => roles::check::run(&global, &args).await,
         Command::CheckStore(args) => roles::gate::run(&global, &args).await,
+        Command::DeadLetters(args) => roles::dead_letters::run(&global, args).await,
         Command::Ingest(args) => roles::run(roles::Role::Ingest, args).await,
         Command::Processor(args) => roles::run(roles::Role::Processor, args).await,
         Command::Trainer(args) => roles::run(roles::Role::Trainer, args).await,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use processor::Membership;
 use processor::maintain::Keep;
 use serde::Deserialize;
 
@@ -56,6 +57,8 @@ pub struct Servers {
     pub objects: Option<String>,
     /// The catalog: `postgres://user:password@host/database`.
     pub catalog: Option<String>,
+    /// How processors share Kafka's partitions.
+    pub membership: Membership,
 }
 
 impl Settings {
@@ -164,11 +167,23 @@ impl Settings {
             kafka,
             objects,
             catalog,
+            kafka_group_protocol,
+            kafka_instance,
         } = parsed;
+        let mut membership = Membership {
+            instance: kafka_instance,
+            ..Membership::default()
+        };
+        if let Some(word) = kafka_group_protocol {
+            membership.protocol = word
+                .parse()
+                .with_context(|| format!("kafka_group_protocol in {}: {word:?}", file.display()))?;
+        }
         self.servers = Servers {
             kafka,
             objects,
             catalog,
+            membership,
         };
         self.listen = listen.unwrap_or(self.listen);
         self.max_body_bytes = max_body_bytes.unwrap_or(self.max_body_bytes);
@@ -262,6 +277,14 @@ impl Settings {
             "TINTYPE_LOG_JSON",
             variable("TINTYPE_LOG_JSON"),
         )?;
+        set(
+            &mut self.servers.membership.protocol,
+            "TINTYPE_KAFKA_GROUP_PROTOCOL",
+            variable("TINTYPE_KAFKA_GROUP_PROTOCOL"),
+        )?;
+        if let Some(instance) = variable("TINTYPE_KAFKA_INSTANCE") {
+            self.servers.membership.instance = Some(instance).filter(|name| !name.is_empty());
+        }
         self.shard_max_age = Duration::from_secs(age_s);
         Ok(())
     }
@@ -335,6 +358,8 @@ struct File {
     kafka: Option<String>,
     objects: Option<String>,
     catalog: Option<String>,
+    kafka_group_protocol: Option<String>,
+    kafka_instance: Option<String>,
 }
 
 #[cfg(test)]

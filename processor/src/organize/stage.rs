@@ -6,6 +6,7 @@
 //! photo's fault ends the stage, and it begins anew from there.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -13,7 +14,7 @@ use prost::Message as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use schemas::events::photo_prepared::Result as Prepared;
 use schemas::events::{CaptureDecided, PhotoPrepared};
-use schemas::{CaptureId, DatasetId, topics};
+use schemas::{CaptureId, DatasetId, Reason, Status, planted, topics};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, RollPolicy};
@@ -24,8 +25,9 @@ use super::judge::{Verdict, judge};
 use super::load::load;
 use super::outcome::outcome;
 use super::shard;
+use crate::dead_letters::DeadLetters;
 use crate::error::ProcessorError;
-use crate::kafka::{Broker, Feed, Record, Subscription, producer};
+use crate::kafka::{Broker, Feed, Record, Start, Subscription, producer};
 use crate::metrics;
 use crate::objects::ObjectRoot;
 
@@ -74,6 +76,7 @@ pub async fn run(
         .map_err(ProcessorError::kafka("making a producer"))?;
     let mut organizer = Organizer {
         settings: settings.clone(),
+        dead_letters: DeadLetters::new(settings.objects.store().clone()),
         subscription,
         producer,
         partitions: HashMap::new(),
@@ -81,6 +84,10 @@ pub async fn run(
     };
     let ended = organizer.work(shutdown).await;
     let ended = match ended {
+        Ok(()) if planted::is("lost-last-batch") => {
+            organizer.drop_all();
+            Ok(())
+        }
         Ok(()) => organizer.commit_all().await,
         error => error,
     };
@@ -92,6 +99,7 @@ type Delivery = rdkafka::producer::future_producer::DeliveryFuture;
 
 struct Organizer {
     settings: OrganizeSettings,
+    dead_letters: DeadLetters,
     subscription: Subscription,
     producer: FutureProducer,
     partitions: HashMap<i32, Partition>,
@@ -100,6 +108,8 @@ struct Organizer {
 
 /// One partition that is ours.
 struct Partition {
+    /// By which assignment it is.
+    epoch: u64,
     /// Where we began to read it.
     start: i64,
     /// The next offset to come.
@@ -118,8 +128,21 @@ struct Dataset {
 }
 
 impl Partition {
+    fn new(start: Start) -> Self {
+        Self {
+            epoch: start.epoch,
+            start: start.offset,
+            next: start.offset,
+            announced: start.offset,
+            datasets: HashMap::new(),
+        }
+    }
+
     /// The lowest offset that still waits for its commit.
     fn low_water(&self) -> i64 {
+        if planted::is("offset-before-commit") {
+            return self.next;
+        }
         let open = self
             .datasets
             .values()
@@ -136,9 +159,9 @@ impl Organizer {
                 () = shutdown.cancelled() => return Ok(()),
                 feed = self.subscription.next() => match feed {
                     Some(Feed::Assigned(starts)) => {
-                        for (partition, start) in starts {
-                            tracing::debug!(partition, start, "organizing");
-                            self.partitions.insert(partition, Partition { start, next: start, announced: start, datasets: HashMap::new() });
+                        for start in starts {
+                            tracing::debug!(?start, "organizing");
+                            self.partitions.insert(start.partition, Partition::new(start));
                         }
                     }
                     // What was open there is somebody else's to do again.
@@ -167,32 +190,32 @@ impl Organizer {
 
     async fn take(&mut self, record: Record) -> Result<(), ProcessorError> {
         let Record {
-            partition,
-            offset,
-            payload,
+            partition, offset, ..
         } = record;
+        if !self.partitions.contains_key(&partition) {
+            return Ok(());
+        }
+        let prepared = decode(&record.payload);
+        if let Err(what) = &prepared {
+            // It names no photo, and it must not stall the others. Kept before it is passed.
+            self.dead_letters
+                .keep(topics::PREPARED, &record, what)
+                .await;
+        }
         let Some(state) = self.partitions.get_mut(&partition) else {
             return Ok(());
         };
         state.next = offset + 1;
-        let prepared = match decode(&payload) {
-            Ok(prepared) => prepared,
-            Err(what) => {
-                // Not one of ours: it cannot be a photo, and it must not stall the others.
-                tracing::error!(
-                    partition,
-                    offset,
-                    what,
-                    "a record of topic prepared cannot be read; left out"
-                );
-                ::metrics::counter!(metrics::POISON_RECORDS).increment(1);
-                return Ok(());
-            }
+        let Ok(prepared) = prepared else {
+            return Ok(());
         };
         let (id, dataset_id, prepared) = prepared;
         if !state.datasets.contains_key(&dataset_id) {
             let opened = open_dataset(&self.settings, &dataset_id, partition, state.start).await?;
             for told in opened.1 {
+                if planted::is("committed-not-told-again") {
+                    break;
+                }
                 self.tell(CaptureDecided {
                     dataset_id: dataset_id.to_string(),
                     ..told
@@ -213,7 +236,7 @@ impl Organizer {
         };
         dataset.used_at = Instant::now();
         // In the table already, perhaps under another offset: a replay.
-        if dataset.index.knows(id) {
+        if dataset.index.knows(id) && !planted::is("replays-not-dropped") {
             ::metrics::counter!(metrics::REPLAYS).increment(1);
             self.announce(partition);
             return Ok(());
@@ -223,7 +246,7 @@ impl Organizer {
                 "the stream gives offsets a second time: was an old copy of it restored? going on by ids");
             dataset.tables.begin_anew();
         }
-        let verdict = judge(id, &prepared, &dataset.index);
+        let verdict = judged(id, &prepared, &dataset.index);
         remember(&mut dataset.index, id, &prepared, &verdict);
         let told = outcome(id, &prepared, &verdict);
         let reason = told.reason.clone().unwrap_or_default();
@@ -315,6 +338,15 @@ impl Organizer {
         self.settle().await
     }
 
+    /// A planted bug: what is open is passed as if it were committed.
+    fn drop_all(&mut self) {
+        for (partition, state) in &mut self.partitions {
+            state.datasets.clear();
+            self.subscription
+                .commit(*partition, state.epoch, state.next);
+        }
+    }
+
     async fn make_room(&mut self) -> Result<(), ProcessorError> {
         let open = self.open_batches(|_, _| true);
         if tell_open(&open) <= MAX_OPEN_BYTES {
@@ -348,15 +380,15 @@ impl Organizer {
     /// Turns the open batch of a dataset into files and ONE commit, tells the outcomes with
     /// their table version, and lets the group's offset pass.
     async fn commit(&mut self, partition: i32, id: &DatasetId) -> Result<(), ProcessorError> {
-        if !self.subscription.owns(partition) {
-            // Revoked a moment ago: the new owner does these records again.
+        let Some(state) = self.partitions.get_mut(&partition) else {
+            return Ok(());
+        };
+        if !self.subscription.owns(partition, state.epoch) {
+            // Revoked a moment ago: the new owner does these records again. What is open dies.
+            self.partitions.remove(&partition);
             return Ok(());
         }
-        let Some(dataset) = self
-            .partitions
-            .get_mut(&partition)
-            .and_then(|p| p.datasets.get_mut(id))
-        else {
+        let Some(dataset) = state.datasets.get_mut(id) else {
             return Ok(());
         };
         let Some(batch) = dataset.open.take() else {
@@ -407,7 +439,8 @@ impl Organizer {
             && state.low_water() != state.announced
         {
             state.announced = state.low_water();
-            self.subscription.commit(partition, state.announced);
+            self.subscription
+                .commit(partition, state.epoch, state.announced);
         }
     }
 
@@ -454,6 +487,22 @@ fn decode(payload: &[u8]) -> Result<(CaptureId, DatasetId, PhotoPrepared), Strin
         .parse()
         .map_err(|error: schemas::InvalidId| error.to_string())?;
     Ok((id, dataset, prepared))
+}
+
+/// The verdict; a record that makes judging fail is a rejection like any other, committed
+/// with the data, and not an outage.
+fn judged(id: CaptureId, prepared: &PhotoPrepared, index: &Index) -> Verdict {
+    // Nothing is changed by judging, so nothing is left half changed.
+    let judging = AssertUnwindSafe(|| judge(id, prepared, index));
+    std::panic::catch_unwind(judging).unwrap_or_else(|_| {
+        tracing::error!(%id, "judging a photo failed; it is rejected");
+        Verdict::Declined {
+            status: Status::Rejected,
+            reason: Reason::DecoderFailure,
+            detail: "judging the photo failed; the log has more".into(),
+            twin: None,
+        }
+    })
 }
 
 async fn open_dataset(

@@ -12,11 +12,16 @@ pub mod gate;
 
 pub mod init;
 
+pub mod dead_letters;
+
 pub mod objects;
+
+mod wait;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use catalog::Catalog;
@@ -34,6 +39,10 @@ use crate::up::{
 };
 use crate::{serve, telemetry};
 use objects::Objects;
+use wait::Door;
+
+/// How long closing the catalog may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What `--help` shows for every role.
 pub const EXAMPLES: &str = "\
@@ -49,7 +58,10 @@ Examples:
 
 Credentials of the object store come from its usual variables: AWS_ACCESS_KEY_ID,
 AWS_ENDPOINT_URL and so on, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME.
-Every role answers /healthz, /readyz and /metrics. Other settings: see `tintype up --help`.";
+Every role answers /healthz, /readyz and /metrics, from its first moment on; what is away is
+waited for. Of processors, TINTYPE_KAFKA_GROUP_PROTOCOL (eager, cooperative or consumer; the
+same for all) says how partitions move, and TINTYPE_KAFKA_INSTANCE, a name that one process keeps,
+gives it its own partitions back after a restart. Other settings: see `tintype up --help`.";
 
 /// What this process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +171,8 @@ struct Running {
     embedding: Option<tokio::task::JoinHandle<()>>,
     ingest: Option<Ingest>,
     catalog: Catalog,
+    /// How long its work may take to end.
+    drain: Duration,
 }
 
 async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
@@ -170,10 +184,20 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
     })?;
     let url = format!("http://{}", listener.local_addr()?);
     let objects = Objects::open(settings.servers.objects()?)?;
-    // Exactly once stands on create-only PUT: a store without is refused, with the evidence.
-    gate::pass(&objects).await?;
-    let catalog = open_catalog(&settings.servers).await?;
-    let shutdown = CancellationToken::new();
+    settings.servers.kafka()?;
+    let (door, shutdown) = (Door::default(), CancellationToken::new());
+    let server = tokio::spawn(serve::serve(
+        listener,
+        door.router(),
+        shutdown.clone(),
+        DRAIN_REQUESTS,
+    ));
+    // Kafka is waited for by those who use it. Exactly once stands on create-only PUT: a
+    // store without is refused, with the evidence.
+    let ((), catalog) = tokio::try_join!(
+        door.wait_for("object store", async || gate::pass(&objects).await),
+        door.wait_for("catalog", async || open_catalog(&settings.servers).await),
+    )?;
     let ingest = match role {
         Role::Trainer => None,
         Role::Ingest | Role::Processor => Some(Ingest::new(
@@ -202,11 +226,13 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
         Role::Ingest | Role::Trainer => None,
     };
     let (status, embedding_task) = begun.map(|begun| (begun.status, begun.task)).unzip();
-    let mut router = health::router(health::Health {
+    let health = health::Health {
         catalog: catalog.clone(),
         ingest: ingest.clone(),
         embedding: status,
-    });
+    };
+    tokio::spawn(wait::tell_outages(health.clone(), shutdown.clone()));
+    let mut router = health::router(health);
     let work = match role {
         Role::Ingest => {
             // For photos to predict: those get no embedding.
@@ -231,7 +257,7 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
         Role::Processor => {
             let kafka = processor::Broker {
                 bootstrap_servers: settings.servers.kafka()?.to_owned(),
-                sharing: Sharing::Group,
+                sharing: Sharing::Group(settings.servers.membership.clone()),
             };
             let decoding = up::decode_pool(settings, embedding)?;
             // Kafka's topics are made once; should they ever be made anew, ids tell replays.
@@ -255,13 +281,7 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
             Some(tokio::spawn(trainer::run(worker, shutdown.clone())))
         }
     };
-    let router = catalog::http::with_fallbacks(router);
-    let server = tokio::spawn(serve::serve(
-        listener,
-        router,
-        shutdown.clone(),
-        DRAIN_REQUESTS,
-    ));
+    door.open(catalog::http::with_fallbacks(router));
     Ok(Running {
         url,
         shutdown,
@@ -270,12 +290,18 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
         embedding: embedding_task,
         ingest,
         catalog,
+        drain: match role {
+            Role::Trainer => DRAIN_STAGES + DRAIN_TRAINING,
+            Role::Ingest | Role::Processor => DRAIN_STAGES,
+        },
     })
 }
 
 impl Running {
     async fn stop(self) {
         self.shutdown.cancel();
+        // Stages and trainings were told with that, and work on their end from now on.
+        let deadline = tokio::time::Instant::now() + self.drain;
         // The server bounds itself; a task that failed has nothing left to drain.
         let _ = self.server.await;
         if let Some(embedding) = self.embedding {
@@ -285,13 +311,12 @@ impl Running {
             ingest.drain(DRAIN_REQUESTS).await;
         }
         if let Some(work) = self.work
-            && tokio::time::timeout(DRAIN_STAGES + DRAIN_TRAINING, work)
-                .await
-                .is_err()
+            && tokio::time::timeout_at(deadline, work).await.is_err()
         {
             tracing::warn!("some work was not finished in time; another process does it again");
         }
-        self.catalog.close().await;
+        // A database that does not answer must not hold up the end.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.catalog.close()).await;
     }
 }
 

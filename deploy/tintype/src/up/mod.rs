@@ -385,6 +385,7 @@ pub fn pipeline(
         record: RecordSettings {
             broker: kafka,
             catalog: catalog.clone(),
+            dead_letters: processor::DeadLetters::new(objects.store().clone()),
         },
         maintain: (!settings.maintain_every.is_zero())
             .then(|| crate::maintain::settings(settings, objects, catalog)),
