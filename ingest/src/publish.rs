@@ -48,9 +48,11 @@ type Producer = FutureProducer<Log>;
 impl Publisher {
     /// # Errors
     /// librdkafka does not accept the settings.
-    pub(crate) fn new(brokers: &str) -> Result<Self, KafkaError> {
+    pub(crate) fn new(kafka: &topics::KafkaConnection) -> Result<Self, KafkaError> {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers);
+        for (name, value) in kafka.settings() {
+            config.set(name, value);
+        }
         config.set("client.id", "tintype-ingest");
         for (name, value) in topics::PRODUCER {
             config.set(*name, *value);
@@ -177,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         // Nobody listens there, so nothing leaves the queue of 16 MiB.
-        let publisher = Publisher::new("127.0.0.1:1").unwrap();
+        let publisher = Publisher::new(&"127.0.0.1:1".into()).unwrap();
         let event = CaptureReceived {
             device: "x".repeat(1_900_000),
             ..CaptureReceived::default()

@@ -16,6 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::FutureProducer;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+use schemas::topics::KafkaConnection;
 use schemas::{planted, topics};
 use tokio::sync::mpsc;
 
@@ -74,8 +75,8 @@ pub enum Sharing {
 /// Where and how a stage consumes.
 #[derive(Debug, Clone)]
 pub struct Broker {
-    /// Kafka's addresses.
-    pub bootstrap_servers: String,
+    /// How Kafka is reached.
+    pub connection: KafkaConnection,
     /// How partitions are shared out.
     pub sharing: Sharing,
 }
@@ -128,9 +129,10 @@ impl Subscription {
     /// The settings are refused, or a thread cannot be had.
     pub fn open(broker: &Broker, group: &str, topic: &str) -> Result<Self, KafkaError> {
         let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &broker.bootstrap_servers)
-            .set("group.id", group);
+        for (name, value) in broker.connection.settings() {
+            config.set(name, value);
+        }
+        config.set("group.id", group);
         // Start offsets are set by hand on assignment; an offset that is out of range
         // must stop the worker, never skip data.
         config.set("auto.offset.reset", "error");
@@ -476,9 +478,11 @@ fn start_offsets(
 ///
 /// # Errors
 /// The settings are refused.
-pub fn producer(bootstrap_servers: &str) -> Result<FutureProducer, KafkaError> {
+pub fn producer(connection: &KafkaConnection) -> Result<FutureProducer, KafkaError> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap_servers);
+    for (name, value) in connection.settings() {
+        config.set(name, value);
+    }
     for (name, value) in topics::PRODUCER {
         config.set(*name, *value);
     }

@@ -12,7 +12,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
-use schemas::topics;
+use schemas::topics::{self, KafkaConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::Broker;
@@ -47,7 +47,7 @@ pub(crate) async fn run(broker: &Broker, shutdown: &CancellationToken) {
         let broker = broker.clone();
         let measured = tokio::task::spawn_blocking(move || {
             for watched in &mut watched {
-                if let Err(error) = watched.measure(&broker.bootstrap_servers) {
+                if let Err(error) = watched.measure(&broker.connection) {
                     tracing::debug!(%error, topic = watched.topic, "measuring the lag");
                 }
                 watched.tell();
@@ -89,10 +89,10 @@ impl Watched {
         }
     }
 
-    fn measure(&mut self, bootstrap_servers: &str) -> Result<(), KafkaError> {
+    fn measure(&mut self, connection: &KafkaConnection) -> Result<(), KafkaError> {
         let consumer = match self.consumer.take() {
             Some(consumer) => consumer,
-            None => consumer(bootstrap_servers, self.group)?,
+            None => consumer(connection, self.group)?,
         };
         let metadata = consumer.fetch_metadata(Some(self.topic), PATIENCE)?;
         let mut list = TopicPartitionList::new();
@@ -181,13 +181,15 @@ impl Partition {
 }
 
 /// A consumer that belongs to the group in name only: it joins nothing and commits nothing.
-fn consumer(bootstrap_servers: &str, group: &str) -> Result<BaseConsumer, KafkaError> {
+fn consumer(connection: &KafkaConnection, group: &str) -> Result<BaseConsumer, KafkaError> {
     let mut config = ClientConfig::new();
+    for (name, value) in connection.settings() {
+        config.set(name, value);
+    }
     for (name, value) in topics::CONSUMER {
         config.set(*name, *value);
     }
     config
-        .set("bootstrap.servers", bootstrap_servers)
         .set("group.id", group)
         // A record that has just been trimmed is asked for again in the next round.
         .set("auto.offset.reset", "error")

@@ -14,6 +14,8 @@ mod cli;
 
 mod settings;
 
+mod kafka;
+
 mod telemetry;
 
 mod serve;

@@ -10,6 +10,7 @@ use processor::Membership;
 use processor::maintain::Keep;
 use serde::Deserialize;
 
+use crate::kafka::KafkaSecurity;
 use crate::roles::RoleArgs;
 use crate::up::UpArgs;
 
@@ -59,6 +60,8 @@ pub struct Servers {
     pub catalog: Option<String>,
     /// How processors share Kafka's partitions.
     pub membership: Membership,
+    /// What Kafka asks of its clients.
+    pub kafka_security: KafkaSecurity,
 }
 
 impl Settings {
@@ -169,6 +172,7 @@ impl Settings {
             catalog,
             kafka_group_protocol,
             kafka_instance,
+            kafka_security,
         } = parsed;
         let mut membership = Membership {
             instance: kafka_instance,
@@ -184,6 +188,7 @@ impl Settings {
             objects,
             catalog,
             membership,
+            kafka_security,
         };
         self.listen = listen.unwrap_or(self.listen);
         self.max_body_bytes = max_body_bytes.unwrap_or(self.max_body_bytes);
@@ -262,6 +267,7 @@ impl Settings {
             set(&mut kept, name, variable(name))?;
             *place = days(kept);
         }
+        self.servers.kafka_security.apply_environment(&variable)?;
         if let Some(weights) = variable("TINTYPE_WEIGHTS") {
             self.weights = Some(weights.into());
         }
@@ -360,6 +366,8 @@ struct File {
     catalog: Option<String>,
     kafka_group_protocol: Option<String>,
     kafka_instance: Option<String>,
+    #[serde(default)]
+    kafka_security: KafkaSecurity,
 }
 
 #[cfg(test)]

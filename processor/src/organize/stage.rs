@@ -72,7 +72,7 @@ pub async fn run(
 ) -> Result<(), ProcessorError> {
     let subscription = Subscription::open(&settings.broker, "organize", topics::PREPARED)
         .map_err(ProcessorError::kafka("subscribing to topic prepared"))?;
-    let producer = producer(&settings.broker.bootstrap_servers)
+    let producer = producer(&settings.broker.connection)
         .map_err(ProcessorError::kafka("making a producer"))?;
     let mut organizer = Organizer {
         settings: settings.clone(),

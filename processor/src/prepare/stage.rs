@@ -74,7 +74,7 @@ pub async fn run(
         store: settings.store.clone(),
         dead_letters: DeadLetters::new(settings.store.clone()),
         pool: settings.pool.clone(),
-        producer: producer(&settings.broker.bootstrap_servers)
+        producer: producer(&settings.broker.connection)
             .map_err(ProcessorError::kafka("making a producer"))?,
         fetched_bytes: Arc::new(Semaphore::new(FETCHED_BYTES)),
         slow: Arc::new(Semaphore::new(settings.num_slow_threads + 1)),

@@ -74,7 +74,7 @@ pub async fn run(global: &Global, args: DeadLettersArgs) -> anyhow::Result<Exit>
                     .hint("`tintype dead-letters list` names those that there are")
                     .into());
             }
-            let producer = processor::producer(settings.servers.kafka()?)?;
+            let producer = processor::producer(&settings.servers.kafka()?)?;
             let mut replayed = Vec::new();
             for letter in found {
                 if all || names.contains(&letter.name()) {

@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::types::RDKafkaErrorCode;
-use schemas::topics;
+use schemas::topics::{self, KafkaConnection};
 
 use super::objects::Objects;
 use super::{RoleArgs, bucket, gate, open_catalog};
@@ -54,7 +54,7 @@ pub async fn run(args: &RoleArgs) -> anyhow::Result<Exit> {
     println!("object store: passed its probe");
     let catalog = open_catalog(servers).await?;
     println!("catalog: its tables are up to date");
-    make_topics(kafka).await?;
+    make_topics(&kafka).await?;
     let first_key = catalog.ensure_first_key().await?;
     catalog.close().await;
     match first_key {
@@ -64,10 +64,12 @@ pub async fn run(args: &RoleArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-async fn make_topics(kafka: &str) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", kafka)
-        .create()?;
+async fn make_topics(kafka: &KafkaConnection) -> anyhow::Result<()> {
+    let mut config = ClientConfig::new();
+    for (name, value) in kafka.settings() {
+        config.set(name, value);
+    }
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
     let options = AdminOptions::new()
         .operation_timeout(Some(ANSWER_WITHIN))
         .request_timeout(Some(ANSWER_WITHIN));
@@ -76,7 +78,7 @@ async fn make_topics(kafka: &str) -> anyhow::Result<()> {
         metadata.map(|metadata| (admin, metadata.brokers().len()))
     })
     .await?
-    .with_context(|| format!("cannot reach Kafka at {kafka}"))?;
+    .with_context(|| format!("cannot reach Kafka at {}", kafka.addresses()))?;
     let replication = num_brokers.clamp(1, MAX_REPLICATION);
     // With one copy less than all, a broker's restart stops nobody, and still two have it.
     let min_in_sync = replication.saturating_sub(1).max(1).to_string();

@@ -29,6 +29,7 @@ use clap::Args;
 use ingest::{Ingest, IngestSettings};
 use processor::Sharing;
 use processor::prepare::Embedding;
+use schemas::topics::KafkaConnection;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,8 @@ Examples:
 
 Credentials of the object store come from its usual variables: AWS_ACCESS_KEY_ID,
 AWS_ENDPOINT_URL and so on, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME.
+Kafka with TLS and SASL: TINTYPE_KAFKA_TLS=true, TINTYPE_KAFKA_CA (a file), TINTYPE_KAFKA_SASL
+(plain, scram-sha-256, scram-sha-512 or oauthbearer), TINTYPE_KAFKA_USER, TINTYPE_KAFKA_PASSWORD.
 Every role answers /healthz, /readyz and /metrics, from its first moment on; what is away is
 waited for. Of processors, TINTYPE_KAFKA_GROUP_PROTOCOL (eager, cooperative or consumer; the
 same for all) says how partitions move, and TINTYPE_KAFKA_INSTANCE, a name that one process keeps,
@@ -108,10 +111,11 @@ pub struct RoleArgs {
 }
 
 impl Servers {
-    /// Kafka's addresses.
-    pub fn kafka(&self) -> anyhow::Result<&str> {
+    /// How Kafka is reached.
+    pub fn kafka(&self) -> anyhow::Result<KafkaConnection> {
         let missing = "no Kafka is named: set TINTYPE_KAFKA or --kafka to host:port";
-        self.kafka.as_deref().context(missing)
+        self.kafka_security
+            .connection(self.kafka.as_deref().context(missing)?)
     }
 
     /// The object store's address.
@@ -256,7 +260,7 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
         }
         Role::Processor => {
             let kafka = processor::Broker {
-                bootstrap_servers: settings.servers.kafka()?.to_owned(),
+                connection: settings.servers.kafka()?,
                 sharing: Sharing::Group(settings.servers.membership.clone()),
             };
             let decoding = up::decode_pool(settings, embedding)?;

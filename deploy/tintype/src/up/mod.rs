@@ -29,6 +29,7 @@ use processor::prepare::{DecodePool, Embedding, PoolSettings};
 use processor::record::RecordSettings;
 use processor::{ObjectRoot, PipelineSettings, Sharing};
 use schemas::http::CreatedKey;
+use schemas::topics::KafkaConnection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -219,7 +220,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
     .await;
     let (pool, num_slow_threads) = decode_pool(settings, embedding)?;
     let kafka = processor::Broker {
-        bootstrap_servers: broker.bootstrap_servers().to_owned(),
+        connection: KafkaConnection::at(broker.bootstrap_servers()),
         sharing: Sharing::Alone,
     };
     let decoding = (pool.clone(), num_slow_threads);
