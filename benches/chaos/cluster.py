@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+from devservers.process import free_port
 from measure.server import Server, Unanswered
 
 
@@ -17,6 +18,9 @@ class Process(Server):
     def __init__(self, binary, folder, role, variables, **settings):
         super().__init__(binary, folder, **settings)
         self.role, self.name = role, folder.name
+        # No outgoing connection takes this port while the process is dead.
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
         self.env |= variables | {"TINTYPE_LISTEN": f"127.0.0.1:{self.port}"}
         self.wanted, self.busy = False, threading.Lock()
         self.deaths = 0  # ends that nobody here had ordered
@@ -54,19 +58,34 @@ class Cluster:
     """All of them, and who brings back what died: the part that systemd or Kubernetes has
     elsewhere. An end that no fault ordered is counted, and told in the report."""
 
-    def __init__(self, binary, folder, fleet, ingests, processors, settings):
+    def __init__(self, binary, folder, fleet, args, settings):
         self.binary, self.folder, self.fleet = binary, folder, fleet
-        self.variables = fleet.variables() if fleet else {}
         self.settings = settings
-        if fleet:
-            roles = [("ingest", n) for n in range(ingests)] + [("processor", n) for n in range(processors)]
+        self.processes, self.guests = [], []
+        if not fleet:
+            self.processes.append(Process(binary, folder / "up-0", "up", {}, **settings))
         else:
-            roles = [("up", 0)]
-        self.processes = [
-            Process(binary, folder / f"{role}-{n}", role, self.variables, **settings) for role, n in roles
-        ]
+            self.processes += [self.role("ingest", n, args) for n in range(args.ingests)]
+            self.processes += [self.role("processor", n, args) for n in range(args.processors)]
+            # Processors that only come and go while partitions are moved about.
+            self.guests += [self.role("guest", n, args) for n in range(args.guests)]
         self.stopping = threading.Event()
         self.keeper = threading.Thread(target=self.keep, name="keeper", daemon=True)
+
+    def role(self, name, n, args):
+        variables = self.fleet.variables() | {"TINTYPE_KAFKA_GROUP_PROTOCOL": args.group_protocol}
+        if name == "processor" and args.static:
+            # As a pod of a stateful set: killed and back, it goes on with its partitions.
+            variables["TINTYPE_KAFKA_INSTANCE"] = f"processor-{n}"
+        if args.planted:
+            variables["TINTYPE_PLANTED"] = args.planted
+        role = "processor" if name == "guest" else name
+        variables["TINTYPE_DATA"] = str(self.folder / f"{name}-{n}")
+        return Process(self.binary, self.folder / f"{name}-{n}", role, variables, **self.settings)
+
+    @property
+    def everybody(self):
+        return self.processes + self.guests
 
     def start(self):
         """Topics, bucket and first key; then all processes; then the keeper."""
@@ -81,6 +100,8 @@ class Cluster:
             key = re.search(r"tt_[A-Za-z0-9_-]+", self.processes[0].out.read_text()).group()
         for process in self.processes:
             process.key = key
+        for guest in self.guests:
+            guest.key = key
         self.keeper.start()
 
     def initialise(self):
@@ -97,7 +118,7 @@ class Cluster:
         """Starts again what is wanted and not alive: at once what was killed, after a second
         what ended by itself, as it may for want of a server."""
         while not self.stopping.wait(0.02):
-            for process in self.processes:
+            for process in self.everybody:
                 with process.busy:
                     if not process.wanted or process.is_alive():
                         continue
@@ -149,7 +170,7 @@ class Cluster:
         self.stopping.set()
         if self.keeper.is_alive():
             self.keeper.join(10)
-        for process in self.processes:
+        for process in self.everybody:
             if process.is_alive():
                 process.resume()
                 self.leave(process)

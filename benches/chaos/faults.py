@@ -18,12 +18,15 @@ class Faults:
         self.cluster, self.chance = cluster, random.Random(seed)
         self.file, self.lock = open(path, "a", encoding="utf-8"), threading.Lock()
         self.count, self.close_s, self.last_at = {}, [], time.monotonic()
+        self.written = []
 
     def write(self, kind, who, begun, **facts):
         with self.lock:
             self.count[kind] = self.count.get(kind, 0) + 1
             self.last_at = time.monotonic()
-            self.file.write(json.dumps({"kind": kind, "who": who, "begun": begun, "ended": time.time(), **facts}) + "\n")
+            fault = {"kind": kind, "who": who, "begun": begun, "ended": time.time(), **facts}
+            self.written.append(fault)
+            self.file.write(json.dumps(fault) + "\n")
             self.file.flush()
 
     def kills(self, number, shortest_s=0.05, longest_s=2.0):
@@ -36,25 +39,38 @@ class Faults:
             self.write("kill", process.name, begun)
 
     def rebalances(self, number):
-        """Processors leave, join, or are stopped for longer than their session."""
-        for _ in range(number):
-            process = self.chance.choice(self.cluster.of("processor"))
-            begun, kind = time.time(), self.chance.choice(["leave", "leave", "stop"])
+        """Processors leave, join, or are stopped for longer than their session. Guests are
+        in no static membership: each coming and going of theirs moves partitions at once."""
+        done = 0
+        while done < number:
+            staff = self.cluster.of("processor")
+            process = self.chance.choice(staff + self.cluster.guests * 2)
+            here = process.wanted and process.is_alive()
+            kind = self.chance.choice(["leave", "leave", "leave", "stop"]) if here else "join"
+            begun = time.time()
             if kind == "leave":
                 took = self.cluster.leave(process)
                 self.close_s.append(took)
                 self.write("leave", process.name, begun, close_s=took)
-                time.sleep(self.chance.uniform(0.5, 3))
-                begun = time.time()
+                if process in staff:
+                    time.sleep(self.chance.uniform(0.5, 3))
+                    begun = time.time()
+                    self.cluster.join(process)
+                    self.write("join", process.name, begun)
+                    done += 1
+            elif kind == "join":
                 self.cluster.join(process)
                 self.write("join", process.name, begun)
-            elif process.is_alive():
+            else:
                 with process.busy:
                     process.pause()
                     time.sleep(self.chance.uniform(*BEYOND_SESSION_S))
                     process.resume()
                 self.write("stop beyond the session", process.name, begun)
+            done += 1
             time.sleep(self.chance.uniform(0.5, 3))
+        for guest in self.cluster.guests:
+            self.cluster.leave(guest)
 
     def server_kills(self, number):
         """SIGKILL of Kafka, S3 and PostgreSQL in turn, each started again at once."""

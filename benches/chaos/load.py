@@ -25,6 +25,7 @@ class Load:
         self.left, self.lock = list(range(uploads)), threading.Lock()
         self.left.reverse()
         self.stop, self.answered = threading.Event(), 0
+        self.newest = None  # (id, when) of an acknowledged capture, for whoever follows one
         self.threads = [
             threading.Thread(target=self.run, args=(n,), name=f"client {n}", daemon=True) for n in range(clients)
         ]
@@ -79,6 +80,7 @@ class Load:
                               code=told.get("code"), at=time.time(), **entry)
             if status in (200, 202):
                 self.answered += kind == "new"
+                self.newest = (told.get("id"), time.monotonic())
                 return
             if status in (409, 429) or status >= 500:
                 time.sleep(min(2.0, float(headers.get("Retry-After", 1))) * chance.uniform(0.5, 1.0))

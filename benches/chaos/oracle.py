@@ -117,10 +117,10 @@ def catalog_rows(cluster, name, dataset):
     return [{field: value or None for field, value in zip(fields, row)} for row in found]
 
 
-def verdict_seconds(cluster, name, dataset):
-    """From arrival to verdict, of each capture."""
+def verdict_times(cluster, name, dataset):
+    """Arrival and verdict, in seconds, of each capture."""
     rows = catalog_rows(cluster, name, dataset)
-    return [(int(r["decided_at_us"]) - int(r["received_at_us"])) / 1e6 for r in rows if r["decided_at_us"]]
+    return [(int(r["received_at_us"]) / 1e6, int(r["decided_at_us"]) / 1e6) for r in rows if r["decided_at_us"]]
 
 
 class Tables:

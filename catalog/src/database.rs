@@ -95,7 +95,17 @@ impl Database {
         read: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, CatalogError> {
         let begun_at = Instant::now();
-        let answer = in_time(query, async { read.await.doing(|| query.into()) }).await;
+        let answer = in_time(query, async {
+            failpoints::before("sql.read", query)
+                .await
+                .map_err(injected)?;
+            let answer = read.await.doing(|| query.into())?;
+            failpoints::after("sql.read", query)
+                .await
+                .map_err(injected)?;
+            Ok(answer)
+        })
+        .await;
         metrics::histogram!(names::QUERY_SECONDS, "query" => query).record(begun_at.elapsed());
         match answer {
             Err(CatalogError::Database { source, .. })
@@ -126,10 +136,17 @@ impl Database {
         let writes = lock(&self.writes).clone().ok_or(CatalogError::Closed)?;
         let (task, answer) = Task::new(change, work);
         let written = in_time(query, async {
+            failpoints::before("sql.write", query)
+                .await
+                .map_err(injected)?;
             let closed = |_| CatalogError::Closed;
             writes.send(Box::new(task)).await.map_err(closed)?;
             drop(writes);
-            answer.await.map_err(|_| CatalogError::Closed)?
+            let written = answer.await.map_err(|_| CatalogError::Closed)??;
+            failpoints::after("sql.write", query)
+                .await
+                .map_err(injected)?;
+            Ok(written)
         });
         let written = written.await;
         metrics::histogram!(names::WRITE_SECONDS, "query" => query).record(begun_at.elapsed());
@@ -192,6 +209,14 @@ async fn in_time<T>(
                 seconds: MAX_WAIT.as_secs(),
             })
         })
+}
+
+/// What a test ordered looks like a lost connection.
+fn injected(injected: failpoints::Injected) -> CatalogError {
+    CatalogError::Database {
+        doing: injected.to_string(),
+        source: Arc::new(sqlx::Error::WorkerCrashed),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -95,6 +95,22 @@ impl CatalogError {
                 | Self::LastAdminKey { .. }
         )
     }
+
+    /// Whether the database refuses this very data, so that only other data will pass: a
+    /// value that its type cannot hold, or one that breaks a rule of the table.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => {
+                let code = source.as_database_error().and_then(|error| error.code());
+                // The classes "data exception" and "integrity constraint violation".
+                code.is_some_and(|code| {
+                    code.len() == 5 && (code.starts_with("22") || code.starts_with("23"))
+                })
+            }
+            Self::Damaged { .. } => true,
+            refused => refused.is_refusal(),
+        }
+    }
 }
 
 /// Says what was being done when the database failed.

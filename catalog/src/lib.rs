@@ -25,6 +25,11 @@ mod datasets;
 
 mod tombstones;
 
+mod turns;
+pub use turns::{TURN_LEASE, Turn};
+
+mod upkeep;
+
 mod requests;
 pub use requests::{Begun, REQUEST_LEASE, RequestScope, StoredAnswer};
 

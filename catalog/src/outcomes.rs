@@ -264,7 +264,8 @@ fn shortened(detail: &str) -> String {
     while !detail.is_char_boundary(end) {
         end -= 1;
     }
-    detail[..end].to_owned()
+    // PostgreSQL has no way to keep a NUL in a text.
+    detail[..end].replace('\0', "\u{fffd}")
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub const REQUEST_LEASE: Duration = Duration::from_secs(15);
 
 /// How long answers are kept: a client that comes back after a week of no network
 /// still gets its first answer. The bytes' hash finds the twin after that.
-const KEEP_ANSWERS: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const KEEP_ANSWERS: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Old answers removed with each new request; any number above 1 keeps up.
 const PRUNED_PER_REQUEST: i64 = 4;

@@ -76,13 +76,21 @@ impl Originals {
     /// Stores a photo under its key, and gives its memory back.
     pub(crate) async fn put(&self, key: &ObjectKey, photo: Photo) -> Result<(), StoreError> {
         match self {
+            // `Remote` has these points in its store.
             Self::Local(folder) => {
+                let injected = |_| StoreError::Deadline;
+                failpoints::before("store.put", "original")
+                    .await
+                    .map_err(injected)?;
                 let (folder, key) = (Arc::clone(folder), key.to_string());
                 let write = move || folder.put(&key, &photo.pieces, photo.num_bytes);
                 tokio::task::spawn_blocking(write)
                     .await
                     .map_err(StoreError::Broken)?
-                    .map_err(StoreError::from)
+                    .map_err(StoreError::from)?;
+                failpoints::after("store.put", "original")
+                    .await
+                    .map_err(injected)
             }
             Self::Remote(store) => {
                 let at = Path::from(key.to_string());

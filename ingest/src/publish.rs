@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{ClientConfig, ClientContext};
 use schemas::events::CaptureReceived;
-use schemas::topics;
+use schemas::{planted, topics};
 use tracing::{debug, error, info, warn};
 
 /// How long a delivery report may take: more than librdkafka's own message timeout,
@@ -48,9 +48,11 @@ type Producer = FutureProducer<Log>;
 impl Publisher {
     /// # Errors
     /// librdkafka does not accept the settings.
-    pub(crate) fn new(brokers: &str) -> Result<Self, KafkaError> {
+    pub(crate) fn new(kafka: &topics::KafkaConnection) -> Result<Self, KafkaError> {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers);
+        for (name, value) in kafka.settings() {
+            config.set(name, value);
+        }
         config.set("client.id", "tintype-ingest");
         for (name, value) in topics::PRODUCER {
             config.set(*name, *value);
@@ -71,6 +73,10 @@ impl Publisher {
                 .key(&event.capture_id)
                 .payload(&payload)
         };
+        let injected = |_| PublishError::Unconfirmed(KafkaError::Canceled);
+        failpoints::before("kafka.produce", topics::CAPTURES)
+            .await
+            .map_err(injected)?;
         let producer = self.healthy().map_err(PublishError::Unconfirmed)?;
         // Never `send`: it would wait for room in the queue, and so hide that there is none.
         let report = match producer.send_result(record()) {
@@ -80,8 +86,13 @@ impl Publisher {
             }
             Err((error, _)) => return Err(PublishError::Unconfirmed(error)),
         };
+        if planted::is("ack-before-delivery") {
+            return Ok(());
+        }
         match tokio::time::timeout(REPORT_DEADLINE, report).await {
-            Ok(Ok(Ok(_delivery))) => Ok(()),
+            Ok(Ok(Ok(_delivery))) => failpoints::after("kafka.produce", topics::CAPTURES)
+                .await
+                .map_err(injected),
             Ok(Ok(Err((error, _message)))) => {
                 let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::Unknown);
                 if error == unknown {
@@ -168,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         // Nobody listens there, so nothing leaves the queue of 16 MiB.
-        let publisher = Publisher::new("127.0.0.1:1").unwrap();
+        let publisher = Publisher::new(&"127.0.0.1:1".into()).unwrap();
         let event = CaptureReceived {
             device: "x".repeat(1_900_000),
             ..CaptureReceived::default()

@@ -13,6 +13,7 @@ use prost::Message as _;
 use rdkafka::error::KafkaError;
 use schemas::CaptureId;
 use schemas::events::CaptureReceived;
+use schemas::topics::KafkaConnection;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -105,8 +106,8 @@ impl Ingest {
     /// Builds the service; talks to nobody yet.
     ///
     /// `local_root` is the folder behind `store` if it is a local one: originals are
-    /// then written with `fsync`, which `store` itself does not do. `brokers` is
-    /// Kafka's `bootstrap.servers`.
+    /// then written with `fsync`, which `store` itself does not do. `kafka` is
+    /// how Kafka is reached, or only its addresses.
     ///
     /// # Errors
     /// The settings cannot work, the folder cannot be used, or librdkafka refuses.
@@ -114,7 +115,7 @@ impl Ingest {
         catalog: Catalog,
         store: Arc<dyn ObjectStore>,
         local_root: Option<PathBuf>,
-        brokers: &str,
+        kafka: impl Into<KafkaConnection>,
         settings: IngestSettings,
     ) -> Result<Self, IngestError> {
         let settings = settings.validated()?;
@@ -122,8 +123,9 @@ impl Ingest {
         let folder = local_root.clone().unwrap_or_default();
         let originals = Originals::new(Arc::clone(&store), local_root)
             .map_err(|source| IngestError::Folder { folder, source })?;
-        let publisher = Publisher::new(brokers).map_err(|source| IngestError::Producer {
-            brokers: brokers.into(),
+        let kafka = kafka.into();
+        let publisher = Publisher::new(&kafka).map_err(|source| IngestError::Producer {
+            brokers: kafka.addresses().into(),
             source,
         })?;
         Ok(Self {

@@ -40,6 +40,9 @@ pub enum ProcessorError {
         /// What the library said.
         source: parquet::errors::ParquetError,
     },
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] catalog::CatalogError),
     /// A table of ours does not look like one.
     #[error("table {table} cannot be read: {what}")]
     Table {
@@ -56,6 +59,12 @@ pub enum ProcessorError {
         /// The two positions.
         what: String,
     },
+}
+
+impl From<failpoints::Injected> for ProcessorError {
+    fn from(injected: failpoints::Injected) -> Self {
+        Self::Subscription(injected.to_string())
+    }
 }
 
 impl ProcessorError {

@@ -6,18 +6,22 @@
 //! durable, and closing never waits longer than five seconds for librdkafka.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::FutureProducer;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
-use schemas::topics;
+use schemas::topics::KafkaConnection;
+use schemas::{planted, topics};
 use tokio::sync::mpsc;
+
+use crate::membership::Membership;
+use crate::metrics::FEED_DEPTH;
 
 /// One record of a topic, with its position.
 #[derive(Debug)]
@@ -26,15 +30,28 @@ pub struct Record {
     pub partition: i32,
     /// Its place in the partition.
     pub offset: i64,
+    /// What decides over its partition; empty if it has none.
+    pub key: Vec<u8>,
     /// What it says; empty if it was a tombstone.
     pub payload: Vec<u8>,
+}
+
+/// A partition that came to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Which.
+    pub partition: i32,
+    /// Where we begin to read it.
+    pub offset: i64,
+    /// Which of its assignments to us this is: what was begun in an earlier one is void.
+    pub epoch: u64,
 }
 
 /// What a subscription tells, in the order it happened.
 #[derive(Debug)]
 pub enum Feed {
-    /// These partitions are ours from now on, each from this offset.
-    Assigned(Vec<(i32, i64)>),
+    /// These partitions are ours from now on.
+    Assigned(Vec<Start>),
     /// These are no longer; what is not durable of them is somebody else's to do.
     Revoked(Vec<i32>),
     /// The next record of a partition.
@@ -44,7 +61,7 @@ pub enum Feed {
 }
 
 /// How partitions are shared out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sharing {
     /// This process is alone with its broker and takes all partitions at once: after a kill
     /// there is no wait until the broker gives up on the member that died. The broker is
@@ -52,14 +69,14 @@ pub enum Sharing {
     /// would hold back those with records in them as well.
     Alone,
     /// The group's members share them, and rebalance when one comes or goes.
-    Group,
+    Group(Membership),
 }
 
 /// Where and how a stage consumes.
 #[derive(Debug, Clone)]
 pub struct Broker {
-    /// Kafka's addresses.
-    pub bootstrap_servers: String,
+    /// How Kafka is reached.
+    pub connection: KafkaConnection,
     /// How partitions are shared out.
     pub sharing: Sharing,
 }
@@ -82,6 +99,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A consumer of one topic.
 pub struct Subscription {
+    topic: String,
     feed: mpsc::Receiver<Feed>,
     shared: Arc<Shared>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -90,12 +108,14 @@ pub struct Subscription {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    /// Next offset to read, per partition, to tell the broker.
-    positions: Mutex<HashMap<i32, i64>>,
+    /// Epoch and next offset to read, per partition, to tell the broker.
+    positions: Mutex<HashMap<i32, (u64, i64)>>,
     /// What rebalances brought since the last poll.
     rebalances: Mutex<VecDeque<Feed>>,
-    /// Partitions that are ours at this instant.
-    owned: Mutex<HashMap<i32, ()>>,
+    /// Partitions that are ours at this instant, with the epoch of their assignment.
+    owned: Mutex<HashMap<i32, u64>>,
+    /// The epoch that was given last.
+    epoch: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,28 +129,33 @@ impl Subscription {
     /// The settings are refused, or a thread cannot be had.
     pub fn open(broker: &Broker, group: &str, topic: &str) -> Result<Self, KafkaError> {
         let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &broker.bootstrap_servers)
-            .set("group.id", group);
+        for (name, value) in broker.connection.settings() {
+            config.set(name, value);
+        }
+        config.set("group.id", group);
         // Start offsets are set by hand on assignment; an offset that is out of range
         // must stop the worker, never skip data.
         config.set("auto.offset.reset", "error");
         for (name, value) in topics::CONSUMER {
             config.set(*name, *value);
         }
-        if broker.sharing == Sharing::Alone {
-            config.set("fetch.wait.max.ms", "0");
-        }
+        match &broker.sharing {
+            Sharing::Alone => config.set("fetch.wait.max.ms", "0"),
+            Sharing::Group(membership) => {
+                membership.apply(&mut config);
+                &mut config
+            }
+        };
         let shared = Arc::new(Shared::default());
         let context = Context {
             topic: topic.to_owned(),
             shared: shared.clone(),
         };
         let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
-        if broker.sharing == Sharing::Group {
+        let alone = broker.sharing == Sharing::Alone;
+        if !alone {
             consumer.subscribe(&[topic])?;
         }
-        let alone = broker.sharing == Sharing::Alone;
         let (sender, feed) = mpsc::channel(FEED_CAPACITY);
         let thread = std::thread::Builder::new()
             .name(format!("kafka-{topic}"))
@@ -148,6 +173,7 @@ impl Subscription {
                 KafkaError::ClientCreation(format!("cannot start a thread: {error}"))
             })?;
         Ok(Self {
+            topic: topic.to_owned(),
             feed,
             shared,
             thread: Some(thread),
@@ -156,7 +182,10 @@ impl Subscription {
 
     /// What happens next; none once the subscription has ended.
     pub async fn next(&mut self) -> Option<Feed> {
-        self.feed.recv().await
+        let next = self.feed.recv().await;
+        let waiting = self.feed.len() as f64;
+        metrics::gauge!(FEED_DEPTH, "topic" => self.topic.clone()).set(waiting);
+        next
     }
 
     /// What has happened already, without waiting.
@@ -164,15 +193,17 @@ impl Subscription {
         self.feed.try_recv().ok()
     }
 
-    /// Whether the partition is ours at this instant: asked before anything of it is
-    /// published, so that a revoked partition's open work dies.
-    pub fn owns(&self, partition: i32) -> bool {
-        lock(&self.shared.owned).contains_key(&partition)
+    /// Whether the partition is ours at this instant, by the assignment of this epoch: asked
+    /// before anything of it is published, so that a revoked partition's open work dies, also
+    /// when the partition has come back meanwhile.
+    pub fn owns(&self, partition: i32, epoch: u64) -> bool {
+        lock(&self.shared.owned).get(&partition) == Some(&epoch) || planted::is("late-fence")
     }
 
-    /// Everything below `next_offset` of the partition is durable; told to the broker soon.
-    pub fn commit(&self, partition: i32, next_offset: i64) {
-        lock(&self.shared.positions).insert(partition, next_offset);
+    /// Everything below `next_offset` of the partition is durable; told to the broker soon,
+    /// if the partition is ours by that epoch then.
+    pub fn commit(&self, partition: i32, epoch: u64, next_offset: i64) {
+        lock(&self.shared.positions).insert(partition, (epoch, next_offset));
     }
 
     /// Leaves the group, or gives up doing so after five seconds.
@@ -241,17 +272,31 @@ fn poll(
         }));
         let mut rebalances = std::mem::take(&mut *lock(&shared.rebalances));
         if !rebalances.is_empty() {
-            // Partitions come unpaused, whatever those before them were.
-            paused = false;
+            // New partitions come unpaused, and those that stayed must not be forgotten.
+            if std::mem::take(&mut paused) {
+                let assigned = consumer.assignment().unwrap_or_default();
+                if let Err(error) = consumer.resume(&assigned) {
+                    tracing::debug!(%error, topic, "resuming");
+                }
+            }
             waiting.append(&mut rebalances);
         }
         match polled {
             None => {}
-            Some(Ok(message)) => waiting.push_back(Feed::Record(Record {
-                partition: message.partition(),
-                offset: message.offset(),
-                payload: message.payload().unwrap_or_default().to_vec(),
-            })),
+            Some(Ok(message)) => {
+                if let Err(injected) = failpoints::before_blocking("kafka.poll", topic) {
+                    waiting.push_back(Feed::Failed(injected.to_string()));
+                }
+                waiting.push_back(Feed::Record(Record {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    key: message.key().unwrap_or_default().to_vec(),
+                    payload: message.payload().unwrap_or_default().to_vec(),
+                }));
+                if let Err(injected) = failpoints::after_blocking("kafka.poll", topic) {
+                    waiting.push_back(Feed::Failed(injected.to_string()));
+                }
+            }
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
                 waiting.push_back(Feed::Failed(format!(
                     "records of topic {topic} that were not processed yet are gone from the broker"
@@ -296,8 +341,8 @@ fn poll(
 fn commit(consumer: &BaseConsumer<Context>, topic: &str, shared: &Shared, mode: CommitMode) {
     let positions = std::mem::take(&mut *lock(&shared.positions));
     let mut list = TopicPartitionList::new();
-    for (partition, offset) in positions {
-        if lock(&shared.owned).contains_key(&partition)
+    for (partition, (epoch, offset)) in positions {
+        if lock(&shared.owned).get(&partition) == Some(&epoch)
             && list
                 .add_partition_offset(topic, partition, Offset::Offset(offset))
                 .is_err()
@@ -310,9 +355,13 @@ fn commit(consumer: &BaseConsumer<Context>, topic: &str, shared: &Shared, mode: 
             );
         }
     }
-    if list.count() > 0
-        && let Err(error) = consumer.commit(&list, mode)
-    {
+    if list.count() == 0 || failpoints::before_blocking("kafka.commit", topic).is_err() {
+        return;
+    }
+    let committed = consumer.commit(&list, mode);
+    // Nobody waits for the answer, so that a lost one is like any other.
+    let _ = failpoints::after_blocking("kafka.commit", topic);
+    if let Err(error) = committed {
         // Harmless: the next start begins lower and drops what it knows.
         tracing::debug!(%error, topic, "committing positions");
     }
@@ -331,14 +380,49 @@ impl ClientContext for Context {
 
 impl Context {
     fn take_over(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
-        match start_offsets(consumer, list) {
-            Ok(starts) => lock(&self.shared.rebalances).push_back(Feed::Assigned(starts)),
+        if let Err(injected) = failpoints::before_blocking("kafka.assign", &self.topic) {
+            return self.fail(injected.to_string());
+        }
+        let starts = start_offsets(consumer, list);
+        // Given anew in every case: whatever was begun in an earlier assignment is void.
+        let epoch = self.shared.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        let assigned = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+            RebalanceProtocol::None | RebalanceProtocol::Eager => consumer.assign(list),
+        };
+        let starts = starts.and_then(|starts| assigned.map(|()| starts));
+        lock(&self.shared.owned).extend(list.elements().iter().map(|e| (e.partition(), epoch)));
+        match starts {
+            Ok(starts) => {
+                let start = |(partition, offset)| Start {
+                    partition,
+                    offset,
+                    epoch,
+                };
+                let starts = starts.into_iter().map(start).collect();
+                lock(&self.shared.rebalances).push_back(Feed::Assigned(starts));
+            }
             Err(error) => self.fail(error.to_string()),
         }
-        if let Err(error) = consumer.assign(list) {
-            self.fail(error.to_string());
+        if let Err(injected) = failpoints::after_blocking("kafka.assign", &self.topic) {
+            self.fail(injected.to_string());
         }
-        lock(&self.shared.owned).extend(list.elements().iter().map(|e| (e.partition(), ())));
+    }
+
+    fn give_back(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let partitions: Vec<_> = list.elements().iter().map(|e| e.partition()).collect();
+        lock(&self.shared.owned).retain(|partition, _| !partitions.contains(partition));
+        lock(&self.shared.positions).retain(|partition, _| !partitions.contains(partition));
+        if !planted::is("late-fence") {
+            lock(&self.shared.rebalances).push_back(Feed::Revoked(partitions));
+        }
+        let given_back = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+            RebalanceProtocol::None | RebalanceProtocol::Eager => consumer.unassign(),
+        };
+        if let Err(error) = given_back {
+            tracing::warn!(%error, topic = self.topic, "giving partitions back");
+        }
     }
 
     fn fail(&self, what: String) {
@@ -358,15 +442,7 @@ impl ConsumerContext for Context {
     ) {
         match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.take_over(consumer, list),
-            _ => {
-                let partitions: Vec<_> = list.elements().iter().map(|e| e.partition()).collect();
-                lock(&self.shared.owned).retain(|partition, ()| !partitions.contains(partition));
-                lock(&self.shared.positions).retain(|partition, _| !partitions.contains(partition));
-                lock(&self.shared.rebalances).push_back(Feed::Revoked(partitions));
-                if let Err(error) = consumer.unassign() {
-                    tracing::warn!(%error, topic = self.topic, "giving partitions back");
-                }
-            }
+            _ => self.give_back(consumer, list),
         }
     }
 }
@@ -380,6 +456,11 @@ fn start_offsets(
     let mut starts = Vec::new();
     for element in committed.elements() {
         let start = match element.offset() {
+            _ if planted::is("reset-to-latest") => {
+                consumer
+                    .fetch_watermarks(element.topic(), element.partition(), PATIENCE)?
+                    .1
+            }
             Offset::Offset(offset) => offset,
             _ => {
                 consumer
@@ -397,9 +478,11 @@ fn start_offsets(
 ///
 /// # Errors
 /// The settings are refused.
-pub fn producer(bootstrap_servers: &str) -> Result<FutureProducer, KafkaError> {
+pub fn producer(connection: &KafkaConnection) -> Result<FutureProducer, KafkaError> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap_servers);
+    for (name, value) in connection.settings() {
+        config.set(name, value);
+    }
     for (name, value) in topics::PRODUCER {
         config.set(*name, *value);
     }

@@ -5,13 +5,19 @@
 //! The modules stand in the order the data moves.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod membership;
+pub use membership::{Membership, Protocol, UnknownProtocol};
+
 mod kafka;
-pub use kafka::{Broker, Sharing};
+pub use kafka::{Broker, Sharing, producer};
 
 mod objects;
 pub use objects::ObjectRoot;
 
 mod turn;
+
+mod dead_letters;
+pub use dead_letters::{DeadLetter, DeadLetters};
 
 pub mod prepare;
 
@@ -20,6 +26,10 @@ pub mod organize;
 pub mod record;
 
 mod purge;
+
+mod lag;
+
+pub mod maintain;
 
 mod pipeline;
 pub use pipeline::{PipelineSettings, run};

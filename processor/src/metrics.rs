@@ -21,7 +21,7 @@ pub const EMBEDDING_FAILURES: &str = "tintype_embedding_failures_total";
 pub const VERDICTS: &str = "tintype_verdicts_total";
 /// Records that were judged before and dropped.
 pub const REPLAYS: &str = "tintype_replays_total";
-/// Records that are none of ours and were left out.
+/// Records that cannot be worked on and are kept as dead letters; label `topic`.
 pub const POISON_RECORDS: &str = "tintype_poison_records_total";
 /// Seconds from closing a batch to its commit.
 pub const COMMIT_SECONDS: &str = "tintype_commit_seconds";
@@ -29,6 +29,21 @@ pub const COMMIT_SECONDS: &str = "tintype_commit_seconds";
 pub const SHARD_BYTES: &str = "tintype_shard_bytes_total";
 /// Times a stage failed and was started again; label `stage`.
 pub const STAGE_RESTARTS: &str = "tintype_stage_restarts_total";
+/// Records of a topic that its group has not done; labels `group`, `topic`, `partition`. Every
+/// processor tells of all partitions.
+pub const CONSUMER_LAG: &str = "tintype_consumer_lag";
+/// How long the oldest of them has waited; labels `group` and `topic`.
+pub const OLDEST_UNPROCESSED: &str = "tintype_oldest_unprocessed_seconds";
+/// Records between polling and working; label `topic`.
+pub const FEED_DEPTH: &str = "tintype_feed_depth";
+/// Bytes of the open shards.
+pub const OPEN_SHARDS_BYTES: &str = "tintype_open_shards_bytes";
+/// Rounds of maintenance; label `result` is `done` or `failed`.
+pub const MAINTENANCE_ROUNDS: &str = "tintype_maintenance_rounds_total";
+/// Files of tables and logs, and originals; label `action`.
+pub const MAINTENANCE_FILES: &str = "tintype_maintenance_files_total";
+/// Seconds that a round of maintenance took.
+pub const MAINTENANCE_SECONDS: &str = "tintype_maintenance_seconds";
 
 /// Tells the recorder what the metrics mean. Call once, after it is installed.
 pub fn describe() {
@@ -76,7 +91,7 @@ pub fn describe() {
     describe_counter!(
         POISON_RECORDS,
         Unit::Count,
-        "Records that could not be read and were left out"
+        "Records that cannot be worked on and are kept as dead letters"
     );
     describe_histogram!(
         COMMIT_SECONDS,
@@ -84,6 +99,41 @@ pub fn describe() {
         "Time from closing a batch to its commit"
     );
     describe_counter!(SHARD_BYTES, Unit::Bytes, "Bytes of committed shards");
+    describe_gauge!(
+        CONSUMER_LAG,
+        Unit::Count,
+        "Records of a partition that its group has not done"
+    );
+    describe_gauge!(
+        OLDEST_UNPROCESSED,
+        Unit::Seconds,
+        "How long the oldest record that a group has not done has waited"
+    );
+    describe_gauge!(
+        FEED_DEPTH,
+        Unit::Count,
+        "Records that were polled and wait for their stage"
+    );
+    describe_gauge!(
+        OPEN_SHARDS_BYTES,
+        Unit::Bytes,
+        "Memory of the shards that wait for their commit"
+    );
+    describe_counter!(
+        MAINTENANCE_ROUNDS,
+        Unit::Count,
+        "Rounds of maintenance, by result"
+    );
+    describe_counter!(
+        MAINTENANCE_FILES,
+        Unit::Count,
+        "Files that maintenance merged, wrote or removed"
+    );
+    describe_histogram!(
+        MAINTENANCE_SECONDS,
+        Unit::Seconds,
+        "Time a round of maintenance took"
+    );
     describe_counter!(
         STAGE_RESTARTS,
         Unit::Count,

@@ -27,6 +27,8 @@ impl ObjectRoot {
     /// `outer` is rooted at the bucket or at `/`; `url` names our folder in it, and ends in `/`.
     pub fn new(outer: Arc<dyn ObjectStore>, url: Url) -> Self {
         let_delta_use(&url);
+        #[cfg(feature = "failpoints")]
+        let outer: Arc<dyn ObjectStore> = Arc::new(failpoints::FailingStore::new(outer));
         let prefix = Path::from_url_path(url.path()).unwrap_or_default();
         let inner = Arc::new(PrefixStore::new(outer.clone(), prefix));
         Self { outer, inner, url }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use catalog::Catalog;
 use prost::Message as _;
 use schemas::events::CaptureDecided;
-use schemas::topics;
+use schemas::{planted, topics};
 use tokio_util::sync::CancellationToken;
 
+use crate::dead_letters::DeadLetters;
 use crate::error::ProcessorError;
 use crate::kafka::{Broker, Feed, Record, Subscription};
-use crate::metrics;
 
 /// Outcomes written in one transaction. More delays the first of them, fewer pays a disk
 /// flush for each.
@@ -28,6 +28,8 @@ pub struct RecordSettings {
     pub broker: Broker,
     /// Where outcomes are written.
     pub catalog: Catalog,
+    /// Where those go that the catalog cannot take.
+    pub dead_letters: DeadLetters,
 }
 
 /// Runs until `shutdown`.
@@ -40,6 +42,8 @@ pub async fn run(
 ) -> Result<(), ProcessorError> {
     let mut subscription = Subscription::open(&settings.broker, "record", topics::OUTCOMES)
         .map_err(ProcessorError::kafka("subscribing to topic outcomes"))?;
+    // The assignment of each partition by which its records come.
+    let mut epochs: HashMap<i32, u64> = HashMap::new();
     let ended = loop {
         let mut records = Vec::new();
         tokio::select! {
@@ -47,7 +51,14 @@ pub async fn run(
             feed = subscription.next() => match feed {
                 Some(Feed::Record(record)) => records.push(record),
                 Some(Feed::Failed(what)) => break Err(ProcessorError::Subscription(what)),
-                Some(Feed::Assigned(_) | Feed::Revoked(_)) => continue,
+                Some(Feed::Assigned(starts)) => {
+                    epochs.extend(starts.iter().map(|start| (start.partition, start.epoch)));
+                    continue;
+                }
+                Some(Feed::Revoked(partitions)) => {
+                    epochs.retain(|partition, _| !partitions.contains(partition));
+                    continue;
+                }
                 None => break Err(ProcessorError::Subscription("the subscription to topic outcomes ended".into())),
             },
         }
@@ -55,51 +66,91 @@ pub async fn run(
             match subscription.try_next() {
                 Some(Feed::Record(record)) => records.push(record),
                 Some(Feed::Failed(what)) => return Err(ProcessorError::Subscription(what)),
-                Some(Feed::Assigned(_) | Feed::Revoked(_)) => {}
+                // Writing is repeatable, also by two; only positions are the owner's to tell.
+                Some(Feed::Assigned(starts)) => {
+                    epochs.extend(starts.iter().map(|start| (start.partition, start.epoch)));
+                    break;
+                }
+                Some(Feed::Revoked(partitions)) => {
+                    epochs.retain(|partition, _| !partitions.contains(partition));
+                    break;
+                }
                 None => break,
             }
         }
-        if !write(&settings.catalog, &records, shutdown).await {
+        if planted::is("passed-before-recorded") {
+            pass(&subscription, &epochs, &records);
+            tokio::time::sleep(PAUSE).await;
+        }
+        if !write(settings, &records, shutdown).await {
             break Ok(());
         }
-        let positions: HashMap<_, _> = records
-            .iter()
-            .map(|record| (record.partition, record.offset + 1))
-            .collect();
-        positions
-            .into_iter()
-            .for_each(|(partition, next)| subscription.commit(partition, next));
+        pass(&subscription, &epochs, &records);
     };
     subscription.close().await;
     ended
 }
 
-/// Writes until the catalog has them; false if told to stop before.
-async fn write(catalog: &Catalog, records: &[Record], shutdown: &CancellationToken) -> bool {
-    let outcomes: Vec<_> = records.iter().filter_map(decode).collect();
-    let mut tries = 0_u32;
-    loop {
-        match catalog.record_outcomes(&outcomes).await {
-            Ok(()) => return true,
-            Err(error) => {
-                if tries.is_multiple_of(20) {
-                    tracing::warn!(%error, num_outcomes = outcomes.len(), "the catalog does not take outcomes; waiting for it");
-                }
-                tries += 1;
-            }
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return false,
-            () = tokio::time::sleep(PAUSE) => {}
+/// Tells that all up to these records is written.
+fn pass(subscription: &Subscription, epochs: &HashMap<i32, u64>, records: &[Record]) {
+    let positions: HashMap<_, _> = records
+        .iter()
+        .map(|record| (record.partition, record.offset + 1))
+        .collect();
+    for (partition, next) in positions {
+        if let Some(&epoch) = epochs.get(&partition) {
+            subscription.commit(partition, epoch, next);
         }
     }
 }
 
-fn decode(record: &Record) -> Option<CaptureDecided> {
-    CaptureDecided::decode(record.payload.as_slice())
-        .inspect_err(|error| {
-            tracing::error!(partition = record.partition, offset = record.offset, %error, "a record of topic outcomes cannot be read; left out");
-            ::metrics::counter!(metrics::POISON_RECORDS).increment(1);
-        })
-        .ok()
+/// Writes until the catalog has them; false if told to stop before. What the catalog will
+/// never take is kept as a dead letter, and the others are written without it.
+async fn write(
+    settings: &RecordSettings,
+    records: &[Record],
+    shutdown: &CancellationToken,
+) -> bool {
+    let mut outcomes = Vec::with_capacity(records.len());
+    for record in records {
+        match CaptureDecided::decode(record.payload.as_slice()) {
+            Ok(outcome) => outcomes.push((record, outcome)),
+            Err(error) => keep(settings, record, error.to_string()).await,
+        }
+    }
+    let mut several = outcomes.as_slice();
+    let mut together = true;
+    let mut tries = 0_u32;
+    while !several.is_empty() {
+        let num_written = if together { several.len() } else { 1 };
+        let (now, later) = several.split_at(num_written);
+        let decided: Vec<_> = now.iter().map(|(_, outcome)| outcome.clone()).collect();
+        match settings.catalog.record_outcomes(&decided).await {
+            Ok(()) => several = later,
+            // One of them is at fault: each goes by itself from here on.
+            Err(error) if error.is_lasting() && together => together = false,
+            Err(error) if error.is_lasting() => {
+                keep(settings, now[0].0, error.to_string()).await;
+                several = later;
+            }
+            Err(error) => {
+                if tries.is_multiple_of(20) {
+                    tracing::warn!(%error, num_outcomes = several.len(), "the catalog does not take outcomes; waiting for it");
+                }
+                tries += 1;
+                tokio::select! {
+                    () = shutdown.cancelled() => return false,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+    true
+}
+
+async fn keep(settings: &RecordSettings, record: &Record, reason: String) {
+    settings
+        .dead_letters
+        .keep(topics::OUTCOMES, record, reason)
+        .await;
 }

@@ -188,6 +188,10 @@ pub struct DatasetPolicy {
     /// look (reason `implausible_label`): by its embedding, among those of ten or more photos
     /// of each label. 0: none does; the score stands in the table all the same.
     pub min_label_score_percent: u32,
+    /// How many days after its photo is in the table an uploaded file is deleted; the table
+    /// keeps the resized picture. 0: never. Files of rejected photos and of those that wait for a
+    /// look stay.
+    pub keep_originals_days: u32,
 }
 
 impl Default for DatasetPolicy {
@@ -200,6 +204,7 @@ impl Default for DatasetPolicy {
             unknown_labels: UnknownLabels::default(),
             quality: Quality::default(),
             min_label_score_percent: 0,
+            keep_originals_days: 0,
         }
     }
 }

@@ -38,3 +38,5 @@ pub use golden::{Golden, GoldenPhoto, golden_picture, input_sha256};
 pub mod http;
 
 pub mod training;
+
+pub mod planted;

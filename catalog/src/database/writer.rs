@@ -2,6 +2,8 @@
 //! together go into one commit, and each caller is answered after it: a flush of the
 //! disk serves many, and nobody meets SQLite's `database is locked`.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use sqlx::AnyConnection;
 use sqlx::Connection;
@@ -14,6 +16,14 @@ use crate::{CatalogError, metrics as names};
 /// Writes in one commit. More delays the first of them for the sake of the last, and
 /// lets one failed commit fail more of them; fewer costs more flushes under load.
 const MAX_WRITES_PER_COMMIT: usize = 128;
+
+/// How long a commit may take on a server: beyond the wait for other processes' lock, and for
+/// what they do under it. Shorter gives up honest commits; longer lets a dead connection
+/// hold up every write of the process.
+const SILENT_FOR: Duration = Duration::from_secs(20);
+
+/// How long a server may take to part.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A queued write.
 pub(super) trait Job: Send {
@@ -107,7 +117,7 @@ impl Writer {
         let mut jobs = Vec::with_capacity(MAX_WRITES_PER_COMMIT);
         while queue.recv_many(&mut jobs, MAX_WRITES_PER_COMMIT).await > 0 {
             metrics::histogram!(names::COMMIT_WRITES).record(jobs.len() as f64);
-            let commit = self.commit(&mut jobs).await;
+            let commit = self.commit_in_time(&mut jobs).await;
             if commit.is_ok() {
                 for job in &jobs {
                     (self.on_commit)(job.change());
@@ -121,6 +131,22 @@ impl Writer {
             }
         }
         self.discard().await;
+    }
+
+    /// A server that went silent in the middle (it lost its power, or the way to it is cut)
+    /// says nothing for ever: its connection is given up, and the next commit opens a new one.
+    /// A file of ours has no such way between, and its commit is waited for.
+    async fn commit_in_time(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), CatalogError> {
+        if !self.engine.is_shared() {
+            return self.commit(jobs).await;
+        }
+        let commit = tokio::time::timeout(SILENT_FOR, self.commit(jobs)).await;
+        commit.unwrap_or_else(|_| {
+            Err(CatalogError::Timeout {
+                doing: "committing writes".into(),
+                seconds: SILENT_FOR.as_secs(),
+            })
+        })
     }
 
     async fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), CatalogError> {
@@ -143,17 +169,28 @@ impl Writer {
             }
             .doing(|| "ending a write".into())?;
         }
-        transaction
-            .commit()
+        let injected = super::injected;
+        failpoints::before("sql.commit", "catalog")
             .await
-            .doing(|| "committing writes".into())
+            .map_err(injected)?;
+        let committed = transaction.commit().await;
+        committed.doing(|| "committing writes".into())?;
+        failpoints::after("sql.commit", "catalog")
+            .await
+            .map_err(injected)
     }
 
     /// Closes the connection; SQLite then folds its log into the file.
     async fn discard(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let closed = match self.engine.is_shared() {
+            // It may be silent; what is dropped is closed as well.
+            true => tokio::time::timeout(CLOSE_WITHIN, connection.close()).await,
+            false => Ok(connection.close().await),
+        };
+        if let Ok(Err(error)) = closed {
             tracing::debug!(%error, "the catalog's writing connection did not close cleanly");
         }
     }

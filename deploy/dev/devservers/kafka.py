@@ -41,6 +41,10 @@ share.coordinator.state.topic.num.partitions=2
 group.initial.rebalance.delay.ms=0
 # A member that a test stopped is gone soon; the default is 45 s.
 group.min.session.timeout.ms=1000
+group.consumer.min.session.timeout.ms=1000
+group.consumer.session.timeout.ms=10000
+group.consumer.min.heartbeat.interval.ms=1000
+group.consumer.heartbeat.interval.ms=3000
 log.cleaner.dedupe.buffer.size=33554432
 """
 

@@ -62,6 +62,7 @@ class Daemon:
                     start_new_session=True, cwd=self.folder, **options,
                 )
             self.remember(pid=process.pid, started=start_time(process.pid))
+            begun = time.monotonic()  # fetching and preparing take their own time
         while not self.answers():
             if self.pid() is None:
                 raise Failed(f"{self.name} ended instead of serving; the end of {self.log}:\n{self.tail()}")

@@ -100,6 +100,10 @@ pub struct CreateArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(0..=100))]
     min_label_score: u32,
+    /// Days after which an uploaded file is deleted once its photo is in the table, which
+    /// keeps the resized picture; 0: never
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    keep_originals_days: u32,
 }
 
 /// Runs the command.
@@ -199,6 +203,7 @@ fn wanted(args: CreateArgs) -> CreateDataset {
             unknown_labels: args.unknown_labels,
             quality: args.quality,
             min_label_score_percent: args.min_label_score,
+            keep_originals_days: args.keep_originals_days,
             ..DatasetPolicy::default()
         },
     }
@@ -256,6 +261,11 @@ fn description(dataset: &Dataset) -> Table {
         percent => format!("review below {percent} %"),
     };
     table.row(["doubtful labels".into(), doubtful]);
+    let originals = match policy.keep_originals_days {
+        0 => "kept for ever".into(),
+        days => format!("deleted {days} days after their photo is in the table"),
+    };
+    table.row(["uploaded files".into(), originals]);
     table.row(["labels".into(), dataset.labels.len().to_string()]);
     for label in dataset.labels.iter().take(SHOWN_LABELS) {
         table.row(["".into(), label.to_string()]);
@@ -299,7 +309,7 @@ mod tests {
     fn the_policy_flags_become_the_policy() {
         let words = "tintype dataset create cats --label a --label b \
             --near-duplicates group --turned-copies different --unknown-labels reject \
-            --quality keep --min-label-score 50";
+            --quality keep --min-label-score 50 --keep-originals-days 30";
         let cli = parse(words.split_whitespace().map(Into::into)).unwrap();
         let Command::Dataset(args) = cli.command else {
             panic!("no dataset command");
@@ -314,6 +324,7 @@ mod tests {
         assert_eq!(body.policy.unknown_labels, UnknownLabels::Reject);
         assert_eq!(body.policy.quality, Quality::Keep);
         assert_eq!(body.policy.min_label_score_percent, 50);
+        assert_eq!(body.policy.keep_originals_days, 30);
         assert!(body.policy.max_pdq_distance > 0);
     }
 }

@@ -14,6 +14,8 @@ mod cli;
 
 mod settings;
 
+mod kafka;
+
 mod telemetry;
 
 mod serve;
@@ -21,6 +23,8 @@ mod serve;
 mod up;
 
 mod roles;
+
+mod maintain;
 
 mod client;
 
@@ -56,6 +60,10 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 fn main() -> ExitCode {
     #[cfg(feature = "heic")]
     if let Some(exit) = decode_heif() {
+        return exit;
+    }
+    #[cfg(feature = "failpoints")]
+    if let Some(exit) = arm_failpoints() {
         return exit;
     }
     let cli = match cli::parse(std::env::args_os()) {
@@ -96,6 +104,22 @@ fn decode_heif() -> Option<ExitCode> {
     })
 }
 
+/// Arms what a test orders, or lists what it may order.
+#[cfg(feature = "failpoints")]
+fn arm_failpoints() -> Option<ExitCode> {
+    if std::env::args_os().nth(1)? == "failpoints" {
+        failpoints::points().for_each(|point| println!("{point}"));
+        return Some(ExitCode::SUCCESS);
+    }
+    let armed = std::env::var("TINTYPE_FAILPOINTS").unwrap_or_default();
+    let log = std::env::var_os("TINTYPE_FAILPOINTS_LOG").map(std::path::PathBuf::from);
+    if let Err(error) = failpoints::setup(&armed, log.as_deref()) {
+        eprintln!("{error}");
+        return Some(ExitCode::FAILURE);
+    }
+    None
+}
+
 async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {
     let global = cli.global;
     match cli.command {
@@ -103,9 +127,11 @@ async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {
         Command::Init(args) => roles::init::run(&args).await,
         Command::CheckConfig(args) => roles::check::run(&global, &args).await,
         Command::CheckStore(args) => roles::gate::run(&global, &args).await,
+        Command::DeadLetters(args) => roles::dead_letters::run(&global, args).await,
         Command::Ingest(args) => roles::run(roles::Role::Ingest, args).await,
         Command::Processor(args) => roles::run(roles::Role::Processor, args).await,
         Command::Trainer(args) => roles::run(roles::Role::Trainer, args).await,
+        Command::Maintain(args) => maintain::run(&global, args).await,
         Command::Demo(args) => demo::run(&global, args).await,
         Command::Dataset(args) => dataset::run(&global, args.command).await,
         Command::Key(args) => key::run(&global, args.command).await,

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use processor::Membership;
+use processor::maintain::Keep;
 use serde::Deserialize;
 
+use crate::kafka::KafkaSecurity;
 use crate::roles::RoleArgs;
 use crate::up::UpArgs;
 
@@ -28,6 +31,10 @@ pub struct Settings {
     pub shard_max_bytes: usize,
     /// How long a judged photo waits for its shard.
     pub shard_max_age: Duration,
+    /// How often tables are maintained; zero for never.
+    pub maintain_every: Duration,
+    /// What maintenance keeps for how long.
+    pub keep: Keep,
     /// A file or folder of pretrained weights.
     pub weights: Option<PathBuf>,
     /// Whether weights may be fetched from their publishers.
@@ -51,6 +58,10 @@ pub struct Servers {
     pub objects: Option<String>,
     /// The catalog: `postgres://user:password@host/database`.
     pub catalog: Option<String>,
+    /// How processors share Kafka's partitions.
+    pub membership: Membership,
+    /// What Kafka asks of its clients.
+    pub kafka_security: KafkaSecurity,
 }
 
 impl Settings {
@@ -64,6 +75,8 @@ impl Settings {
             shard_max_rows: 4096,
             shard_max_bytes: 32 << 20,
             shard_max_age: Duration::from_secs(15),
+            maintain_every: Duration::from_secs(3600),
+            keep: Keep::default(),
             weights: None,
             fetch_weights: true,
             embed: true,
@@ -145,6 +158,10 @@ impl Settings {
             shard_max_rows,
             shard_max_bytes,
             shard_max_age_s,
+            maintain_every_s,
+            keep_files_days,
+            keep_verdicts_days,
+            keep_events_days,
             weights,
             fetch_weights,
             embed,
@@ -153,11 +170,25 @@ impl Settings {
             kafka,
             objects,
             catalog,
+            kafka_group_protocol,
+            kafka_instance,
+            kafka_security,
         } = parsed;
+        let mut membership = Membership {
+            instance: kafka_instance,
+            ..Membership::default()
+        };
+        if let Some(word) = kafka_group_protocol {
+            membership.protocol = word
+                .parse()
+                .with_context(|| format!("kafka_group_protocol in {}: {word:?}", file.display()))?;
+        }
         self.servers = Servers {
             kafka,
             objects,
             catalog,
+            membership,
+            kafka_security,
         };
         self.listen = listen.unwrap_or(self.listen);
         self.max_body_bytes = max_body_bytes.unwrap_or(self.max_body_bytes);
@@ -165,6 +196,10 @@ impl Settings {
         self.shard_max_rows = shard_max_rows.unwrap_or(self.shard_max_rows);
         self.shard_max_bytes = shard_max_bytes.unwrap_or(self.shard_max_bytes);
         self.shard_max_age = shard_max_age_s.map_or(self.shard_max_age, Duration::from_secs);
+        self.maintain_every = maintain_every_s.map_or(self.maintain_every, Duration::from_secs);
+        self.keep.files = keep_files_days.map_or(self.keep.files, days);
+        self.keep.verdicts = keep_verdicts_days.map_or(self.keep.verdicts, days);
+        self.keep.events = keep_events_days.map_or(self.keep.events, days);
         self.weights = weights.or_else(|| self.weights.take());
         self.fetch_weights = fetch_weights.unwrap_or(self.fetch_weights);
         self.embed = embed.unwrap_or(self.embed);
@@ -216,6 +251,23 @@ impl Settings {
             "TINTYPE_SHARD_MAX_AGE_S",
             variable("TINTYPE_SHARD_MAX_AGE_S"),
         )?;
+        let mut maintain_every_s = self.maintain_every.as_secs();
+        set(
+            &mut maintain_every_s,
+            "TINTYPE_MAINTAIN_EVERY_S",
+            variable("TINTYPE_MAINTAIN_EVERY_S"),
+        )?;
+        self.maintain_every = Duration::from_secs(maintain_every_s);
+        for (place, name) in [
+            (&mut self.keep.files, "TINTYPE_KEEP_FILES_DAYS"),
+            (&mut self.keep.verdicts, "TINTYPE_KEEP_VERDICTS_DAYS"),
+            (&mut self.keep.events, "TINTYPE_KEEP_EVENTS_DAYS"),
+        ] {
+            let mut kept = place.as_secs() / DAY_S;
+            set(&mut kept, name, variable(name))?;
+            *place = days(kept);
+        }
+        self.servers.kafka_security.apply_environment(&variable)?;
         if let Some(weights) = variable("TINTYPE_WEIGHTS") {
             self.weights = Some(weights.into());
         }
@@ -231,6 +283,14 @@ impl Settings {
             "TINTYPE_LOG_JSON",
             variable("TINTYPE_LOG_JSON"),
         )?;
+        set(
+            &mut self.servers.membership.protocol,
+            "TINTYPE_KAFKA_GROUP_PROTOCOL",
+            variable("TINTYPE_KAFKA_GROUP_PROTOCOL"),
+        )?;
+        if let Some(instance) = variable("TINTYPE_KAFKA_INSTANCE") {
+            self.servers.membership.instance = Some(instance).filter(|name| !name.is_empty());
+        }
         self.shard_max_age = Duration::from_secs(age_s);
         Ok(())
     }
@@ -261,8 +321,25 @@ impl Settings {
             "shard_max_age_s must be 1 to 3600, not {}",
             self.shard_max_age.as_secs()
         );
+        for (name, kept) in [
+            ("keep_files_days", self.keep.files),
+            ("keep_verdicts_days", self.keep.verdicts),
+            ("keep_events_days", self.keep.events),
+        ] {
+            ensure!(
+                (1..=36_500).contains(&(kept.as_secs() / DAY_S)),
+                "{name} must be 1 to 36500, not {}",
+                kept.as_secs() / DAY_S
+            );
+        }
         Ok(())
     }
+}
+
+const DAY_S: u64 = 24 * 3600;
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(days.saturating_mul(DAY_S))
 }
 
 /// The settings file.
@@ -275,6 +352,10 @@ struct File {
     shard_max_rows: Option<usize>,
     shard_max_bytes: Option<usize>,
     shard_max_age_s: Option<u64>,
+    maintain_every_s: Option<u64>,
+    keep_files_days: Option<u64>,
+    keep_verdicts_days: Option<u64>,
+    keep_events_days: Option<u64>,
     weights: Option<PathBuf>,
     fetch_weights: Option<bool>,
     embed: Option<bool>,
@@ -283,6 +364,10 @@ struct File {
     kafka: Option<String>,
     objects: Option<String>,
     catalog: Option<String>,
+    kafka_group_protocol: Option<String>,
+    kafka_instance: Option<String>,
+    #[serde(default)]
+    kafka_security: KafkaSecurity,
 }
 
 #[cfg(test)]

@@ -21,25 +21,31 @@ use deltalake_core::kernel::{Action, Add, StructType, Transaction};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use object_store::{ObjectStoreExt as _, PutMode, PutOptions, path::Path};
-use schemas::{DatasetId, ObjectKey, table};
+use schemas::{DatasetId, ObjectKey, planted, table};
 use serde::{Deserialize, Serialize};
 
+use super::put::{MAX_TRIES, pause, put_new};
 use super::shard::ShardFile;
 use crate::error::ProcessorError;
 use crate::objects::ObjectRoot;
 
-/// How often a commit is tried before the worker gives up its state and starts anew
-/// from the table. Each try reads first.
-const MAX_TRIES: u32 = 5;
-
 /// The name of our own entry in a commit's `commitInfo`.
-const COMMIT_ENTRY: &str = "tintype";
+pub(crate) const COMMIT_ENTRY: &str = "tintype";
 
 /// What a commit to `photos` says about the rejections that belong to it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct CommitEntry {
+    /// Its own, so that it is told from another worker's commit up to the same offset.
+    #[serde(default)]
+    id: String,
     rejections: Option<FileEntry>,
+}
+
+impl CommitEntry {
+    fn new(rejections: Option<FileEntry>) -> Self {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        Self { id, rejections }
+    }
 }
 
 /// A data file, as a commit names it.
@@ -153,7 +159,7 @@ impl Tables {
                 .write_file(&table, offsets, file)
                 .await?)));
         }
-        let mut entry = CommitEntry { rejections: None };
+        let mut entry = CommitEntry::new(None);
         if let Some(file) = rejections {
             let table = ObjectKey::RejectionsTable {
                 dataset: self.dataset.clone(),
@@ -165,6 +171,18 @@ impl Tables {
             self.commit_rejections(offsets.1, file).await?;
         }
         Ok(version)
+    }
+
+    /// What a process leaves that dies between its two commits.
+    #[cfg(test)]
+    pub(crate) async fn commit_photos_only(&mut self, offsets: (i64, i64), file: ShardFile) {
+        let table = ObjectKey::RejectionsTable {
+            dataset: self.dataset.clone(),
+        };
+        let file = self.write_file(&table, offsets, file).await.unwrap();
+        let entry = CommitEntry::new(Some(file));
+        let committed = self.commit_photos(offsets.1, Vec::new(), &entry).await;
+        committed.unwrap();
     }
 
     async fn write_file(
@@ -185,47 +203,8 @@ impl Tables {
             num_rows: file.num_rows,
             labels: file.labels,
         };
-        let key = Path::from(format!("{table}/{path}"));
-        let payload = object_store::PutPayload::from(file.bytes);
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let options = PutOptions::from(PutMode::Create);
-            match self
-                .root
-                .store()
-                .put_opts(&key, payload.clone(), options)
-                .await
-            {
-                Ok(_) => return Ok(entry),
-                // Nobody else has this name: an earlier try arrived though its answer did not.
-                Err(object_store::Error::AlreadyExists { .. }) => {
-                    let found = self
-                        .root
-                        .store()
-                        .head(&key)
-                        .await
-                        .map_err(ProcessorError::store(format!("reading back {key}")))?;
-                    if found.size == entry.num_bytes as u64 {
-                        return Ok(entry);
-                    }
-                    return Err(ProcessorError::Table {
-                        table: table.to_string(),
-                        what: format!(
-                            "{key} has {} bytes and should have {}",
-                            found.size, entry.num_bytes
-                        ),
-                    });
-                }
-                Err(error) if tries >= MAX_TRIES => {
-                    return Err(ProcessorError::store(format!("writing {key}"))(error));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, %key, tries, "writing a shard failed; trying again");
-                    pause(tries).await;
-                }
-            }
-        }
+        put_new(self.root.store(), table, &path, file.bytes).await?;
+        Ok(entry)
     }
 
     /// The one commit that counts.
@@ -239,6 +218,7 @@ impl Tables {
         let mut tries = 0;
         loop {
             tries += 1;
+            let seen = self.photos.version();
             let info = serde_json::to_value(entry).unwrap_or_default();
             let failure =
                 match commit(&self.photos, &self.app_id, last, actions.clone(), info).await {
@@ -252,7 +232,17 @@ impl Tables {
             // Did it arrive all the same? Has somebody else gone on?
             reload(&mut self.photos, "photos", &self.dataset).await?;
             let position = self.committed(&self.photos).await?;
+            if planted::is("blind-retry") || planted::is("late-fence") && position != last {
+                continue;
+            }
             if position == last {
+                let found = self.entry_at(last).await?;
+                if found.is_none_or(|(_, found)| found.id != entry.id) {
+                    return Err(ProcessorError::Fenced {
+                        dataset: self.dataset.to_string(),
+                        what: format!("both wanted {last}"),
+                    });
+                }
                 tracing::info!(dataset = %self.dataset, last, "a commit whose answer was lost is there");
                 self.position = last;
                 return Ok(self.version());
@@ -261,6 +251,12 @@ impl Tables {
                 return Err(ProcessorError::Fenced {
                     dataset: self.dataset.to_string(),
                     what: format!("ours was {before}, wanted {last}, the table has {position}"),
+                });
+            }
+            if let Some(other) = self.committed_by_another(seen).await? {
+                return Err(ProcessorError::Fenced {
+                    dataset: self.dataset.to_string(),
+                    what: format!("{other} has rows that ours were not judged against"),
                 });
             }
             if tries >= MAX_TRIES {
@@ -272,6 +268,25 @@ impl Tables {
             tracing::warn!(error = %failure, dataset = %self.dataset, tries, "a commit failed; trying again");
             pause(tries).await;
         }
+    }
+
+    /// Who has committed records since version `seen` under another name than ours, as
+    /// the owner of another partition does when partitions were added and the dataset moved, or
+    /// who went on under a name of its own (`begin_anew`).
+    async fn committed_by_another(
+        &self,
+        seen: Option<u64>,
+    ) -> Result<Option<String>, ProcessorError> {
+        let first = seen.map_or(0, |seen| seen + 1);
+        for version in first..=self.photos.version().unwrap_or(0) {
+            for action in self.actions(version).await?.unwrap_or_default() {
+                let name = action["txn"]["appId"].as_str().unwrap_or_default();
+                if name.starts_with(schemas::topics::PREPARED) && name != self.app_id {
+                    return Ok(Some(name.to_owned()));
+                }
+            }
+        }
+        Ok(None)
     }
 
     async fn commit_rejections(
@@ -312,41 +327,50 @@ impl Tables {
         if self.position < 0 || self.committed(&self.rejections).await? >= self.position {
             return Ok(());
         }
-        let log = self.photos.log_store();
-        let newest = self.photos.version().unwrap_or(0);
-        for version in (0..=newest).rev() {
-            let doing = || {
-                ProcessorError::delta(format!(
-                    "reading version {version} of photos of {}",
-                    self.dataset
-                ))
-            };
-            let Some(bytes) = log.read_commit_entry(version).await.map_err(doing())? else {
+        if let Some((version, entry)) = self.entry_at(self.position).await?
+            && let Some(file) = entry.rejections
+        {
+            tracing::info!(dataset = %self.dataset, version, "finishing a commit that a crash cut in two");
+            self.commit_rejections(self.position, &file).await?;
+        }
+        Ok(())
+    }
+
+    /// The commit to photos that moved our name to `position`, if the log still has it.
+    async fn entry_at(&self, position: i64) -> Result<Option<(u64, CommitEntry)>, ProcessorError> {
+        for version in (0..=self.photos.version().unwrap_or(0)).rev() {
+            let Some(lines) = self.actions(version).await? else {
                 break;
             };
-            let lines: Vec<serde_json::Value> = bytes
-                .split(|&byte| byte == b'\n')
-                .filter_map(|line| serde_json::from_slice(line).ok())
-                .collect();
             let ours = lines.iter().any(|line| {
-                line["txn"]["appId"] == self.app_id.as_str()
-                    && line["txn"]["version"] == self.position
+                line["txn"]["appId"] == self.app_id.as_str() && line["txn"]["version"] == position
             });
             if ours {
                 let entry = lines
                     .iter()
                     .find_map(|line| line["commitInfo"].get(COMMIT_ENTRY))
                     .cloned();
-                let entry =
-                    entry.and_then(|entry| serde_json::from_value::<CommitEntry>(entry).ok());
-                if let Some(file) = entry.and_then(|entry| entry.rejections) {
-                    tracing::info!(dataset = %self.dataset, version, "finishing a commit that a crash cut in two");
-                    self.commit_rejections(self.position, &file).await?;
-                }
-                break;
+                let entry = entry.and_then(|entry| serde_json::from_value(entry).ok());
+                return Ok(entry.map(|entry| (version, entry)));
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// What a version of photos says, line by line; none if the log has it no more.
+    async fn actions(
+        &self,
+        version: u64,
+    ) -> Result<Option<Vec<serde_json::Value>>, ProcessorError> {
+        let doing = format!("reading version {version} of photos of {}", self.dataset);
+        let read = self.photos.log_store().read_commit_entry(version).await;
+        let bytes = read.map_err(ProcessorError::delta(doing))?;
+        Ok(bytes.map(|bytes| {
+            bytes
+                .split(|&byte| byte == b'\n')
+                .filter_map(|line| serde_json::from_slice(line).ok())
+                .collect()
+        }))
     }
 
     async fn committed(&self, table: &DeltaTable) -> Result<i64, ProcessorError> {
@@ -365,18 +389,6 @@ impl Tables {
 fn app_id(partition: i32, incarnation: &str) -> String {
     let at = if incarnation.is_empty() { "" } else { "@" };
     format!("{}/{partition}{at}{incarnation}", schemas::topics::PREPARED)
-}
-
-async fn pause(tries: u32) {
-    let jitter = rand_millis(100);
-    tokio::time::sleep(std::time::Duration::from_millis(
-        (100 << tries.min(5)) + jitter,
-    ))
-    .await;
-}
-
-fn rand_millis(below: u64) -> u64 {
-    uuid::Uuid::now_v7().as_u64_pair().1 % below
 }
 
 async fn reload(

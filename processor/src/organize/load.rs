@@ -1,11 +1,13 @@
 //! The index of a dataset, rebuilt from its tables' own columns, and the outcomes of the
 //! rows that may not have been told before the process died.
 
+use std::pin::pin;
+
 use arrow::array::{Array as _, AsArray as _, Float32Array, ListArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float32Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use deltalake_core::DeltaTable;
 use deltalake_core::logstore::parquet_reader::ParquetObjectReader;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use schemas::events::{CaptureDecided, Scores};
@@ -18,6 +20,10 @@ use crate::error::ProcessorError;
 
 /// Rows read at a time: 5 MB of embeddings. More only takes memory.
 const BATCH_ROWS: usize = 1024;
+
+/// Files whose first rows are fetched ahead. A table of small files is read as fast as the
+/// store answers many at once; more holds so many times 5 MB.
+const FILES_AHEAD: usize = 8;
 
 /// What stands in the tables.
 pub struct Loaded {
@@ -105,24 +111,34 @@ async fn read(
         .map(|file| (file.object_store_path(), file.size()))
         .collect();
     let store = table_store(table);
-    for (path, size) in files {
-        let doing = || ProcessorError::parquet(format!("reading {path} of {name}"));
+    let (store, name_) = (&store, &name);
+    let opened = stream::iter(files).map(|(path, size)| async move {
+        let doing = || ProcessorError::parquet(format!("reading {path} of {name_}"));
         let reader = ParquetObjectReader::new(store.clone(), path.clone())
             .with_file_size(u64::try_from(size).unwrap_or_default());
         let builder = ParquetRecordBatchStreamBuilder::new(reader)
             .await
             .map_err(doing())?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        let mut stream = builder
+        let mut batches = builder
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)
             .build()
             .map_err(doing())?;
-        while let Some(rows) = stream.try_next().await.map_err(doing())? {
-            take(&rows).ok_or_else(|| ProcessorError::Table {
+        let first = batches.try_next().await.map_err(doing())?;
+        Ok::<_, ProcessorError>((path, first, batches))
+    });
+    // In the table's order: of two that are equally near, the first one is the twin.
+    let mut opened = pin!(opened.buffered(FILES_AHEAD));
+    while let Some((path, mut rows, mut batches)) = opened.try_next().await? {
+        while let Some(some) = rows {
+            take(&some).ok_or_else(|| ProcessorError::Table {
                 table: name.clone(),
                 what: format!("{path} has not the columns that it should have"),
             })?;
+            let next = batches.try_next().await;
+            let doing = ProcessorError::parquet(format!("reading {path} of {name}"));
+            rows = next.map_err(doing)?;
         }
     }
     Ok(())

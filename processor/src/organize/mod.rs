@@ -17,11 +17,13 @@ mod judge;
 
 mod outcome;
 
-mod batch;
+pub(crate) mod batch;
 pub use batch::RollPolicy;
 
-mod shard;
+pub(crate) mod shard;
 
-mod delta;
+pub(crate) mod put;
 
-mod load;
+pub(crate) mod delta;
+
+pub(crate) mod load;

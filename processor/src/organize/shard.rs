@@ -112,7 +112,8 @@ fn write<R>(
     writer.into_inner().map_err(doing())
 }
 
-fn properties(num_rows: usize) -> WriterProperties {
+/// How every file of ours is written.
+pub(crate) fn properties(num_rows: usize) -> WriterProperties {
     let column =
         |names: &[&str]| ColumnPath::new(names.iter().map(|&name| name.to_owned()).collect());
     let picture = column(&["image", "bytes"]);

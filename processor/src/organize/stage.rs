@@ -6,6 +6,7 @@
 //! photo's fault ends the stage, and it begins anew from there.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -13,7 +14,7 @@ use prost::Message as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use schemas::events::photo_prepared::Result as Prepared;
 use schemas::events::{CaptureDecided, PhotoPrepared};
-use schemas::{CaptureId, DatasetId, topics};
+use schemas::{CaptureId, DatasetId, Reason, Status, planted, topics};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, RollPolicy};
@@ -24,8 +25,9 @@ use super::judge::{Verdict, judge};
 use super::load::load;
 use super::outcome::outcome;
 use super::shard;
+use crate::dead_letters::DeadLetters;
 use crate::error::ProcessorError;
-use crate::kafka::{Broker, Feed, Record, Subscription, producer};
+use crate::kafka::{Broker, Feed, Record, Start, Subscription, producer};
 use crate::metrics;
 use crate::objects::ObjectRoot;
 
@@ -70,10 +72,11 @@ pub async fn run(
 ) -> Result<(), ProcessorError> {
     let subscription = Subscription::open(&settings.broker, "organize", topics::PREPARED)
         .map_err(ProcessorError::kafka("subscribing to topic prepared"))?;
-    let producer = producer(&settings.broker.bootstrap_servers)
+    let producer = producer(&settings.broker.connection)
         .map_err(ProcessorError::kafka("making a producer"))?;
     let mut organizer = Organizer {
         settings: settings.clone(),
+        dead_letters: DeadLetters::new(settings.objects.store().clone()),
         subscription,
         producer,
         partitions: HashMap::new(),
@@ -81,6 +84,10 @@ pub async fn run(
     };
     let ended = organizer.work(shutdown).await;
     let ended = match ended {
+        Ok(()) if planted::is("lost-last-batch") => {
+            organizer.drop_all();
+            Ok(())
+        }
         Ok(()) => organizer.commit_all().await,
         error => error,
     };
@@ -92,6 +99,7 @@ type Delivery = rdkafka::producer::future_producer::DeliveryFuture;
 
 struct Organizer {
     settings: OrganizeSettings,
+    dead_letters: DeadLetters,
     subscription: Subscription,
     producer: FutureProducer,
     partitions: HashMap<i32, Partition>,
@@ -100,6 +108,8 @@ struct Organizer {
 
 /// One partition that is ours.
 struct Partition {
+    /// By which assignment it is.
+    epoch: u64,
     /// Where we began to read it.
     start: i64,
     /// The next offset to come.
@@ -118,8 +128,21 @@ struct Dataset {
 }
 
 impl Partition {
+    fn new(start: Start) -> Self {
+        Self {
+            epoch: start.epoch,
+            start: start.offset,
+            next: start.offset,
+            announced: start.offset,
+            datasets: HashMap::new(),
+        }
+    }
+
     /// The lowest offset that still waits for its commit.
     fn low_water(&self) -> i64 {
+        if planted::is("offset-before-commit") {
+            return self.next;
+        }
         let open = self
             .datasets
             .values()
@@ -136,9 +159,9 @@ impl Organizer {
                 () = shutdown.cancelled() => return Ok(()),
                 feed = self.subscription.next() => match feed {
                     Some(Feed::Assigned(starts)) => {
-                        for (partition, start) in starts {
-                            tracing::debug!(partition, start, "organizing");
-                            self.partitions.insert(partition, Partition { start, next: start, announced: start, datasets: HashMap::new() });
+                        for start in starts {
+                            tracing::debug!(?start, "organizing");
+                            self.partitions.insert(start.partition, Partition::new(start));
                         }
                     }
                     // What was open there is somebody else's to do again.
@@ -167,32 +190,32 @@ impl Organizer {
 
     async fn take(&mut self, record: Record) -> Result<(), ProcessorError> {
         let Record {
-            partition,
-            offset,
-            payload,
+            partition, offset, ..
         } = record;
+        if !self.partitions.contains_key(&partition) {
+            return Ok(());
+        }
+        let prepared = decode(&record.payload);
+        if let Err(what) = &prepared {
+            // It names no photo, and it must not stall the others. Kept before it is passed.
+            self.dead_letters
+                .keep(topics::PREPARED, &record, what)
+                .await;
+        }
         let Some(state) = self.partitions.get_mut(&partition) else {
             return Ok(());
         };
         state.next = offset + 1;
-        let prepared = match decode(&payload) {
-            Ok(prepared) => prepared,
-            Err(what) => {
-                // Not one of ours: it cannot be a photo, and it must not stall the others.
-                tracing::error!(
-                    partition,
-                    offset,
-                    what,
-                    "a record of topic prepared cannot be read; left out"
-                );
-                ::metrics::counter!(metrics::POISON_RECORDS).increment(1);
-                return Ok(());
-            }
+        let Ok(prepared) = prepared else {
+            return Ok(());
         };
         let (id, dataset_id, prepared) = prepared;
         if !state.datasets.contains_key(&dataset_id) {
             let opened = open_dataset(&self.settings, &dataset_id, partition, state.start).await?;
             for told in opened.1 {
+                if planted::is("committed-not-told-again") {
+                    break;
+                }
                 self.tell(CaptureDecided {
                     dataset_id: dataset_id.to_string(),
                     ..told
@@ -213,7 +236,7 @@ impl Organizer {
         };
         dataset.used_at = Instant::now();
         // In the table already, perhaps under another offset: a replay.
-        if dataset.index.knows(id) {
+        if dataset.index.knows(id) && !planted::is("replays-not-dropped") {
             ::metrics::counter!(metrics::REPLAYS).increment(1);
             self.announce(partition);
             return Ok(());
@@ -223,7 +246,7 @@ impl Organizer {
                 "the stream gives offsets a second time: was an old copy of it restored? going on by ids");
             dataset.tables.begin_anew();
         }
-        let verdict = judge(id, &prepared, &dataset.index);
+        let verdict = judged(id, &prepared, &dataset.index);
         remember(&mut dataset.index, id, &prepared, &verdict);
         let told = outcome(id, &prepared, &verdict);
         let reason = told.reason.clone().unwrap_or_default();
@@ -241,6 +264,7 @@ impl Organizer {
 
     /// Publishes an outcome; its delivery is awaited before the group's offset passes it.
     async fn tell(&mut self, told: CaptureDecided) -> Result<(), ProcessorError> {
+        failpoints::before("kafka.produce", topics::OUTCOMES).await?;
         let payload = told.encode_to_vec();
         loop {
             let record = FutureRecord::to(topics::OUTCOMES)
@@ -272,6 +296,7 @@ impl Organizer {
 
     /// Waits until every outcome told so far is durable.
     async fn settle(&mut self) -> Result<(), ProcessorError> {
+        let is_any = !self.in_flight.is_empty();
         for delivered in join_all(self.in_flight.drain(..)).await {
             match delivered {
                 Ok(Ok(_)) => {}
@@ -285,6 +310,9 @@ impl Organizer {
                 }
             }
         }
+        if is_any {
+            failpoints::after("kafka.produce", topics::OUTCOMES).await?;
+        }
         Ok(())
     }
 
@@ -293,6 +321,7 @@ impl Organizer {
         for (partition, dataset, _) in due {
             self.commit(partition, &dataset).await?;
         }
+        tell_open(&self.open_batches(|_, _| true));
         // What came last may have been replays, whose end nothing else announces.
         self.settle().await?;
         let partitions: Vec<_> = self.partitions.keys().copied().collect();
@@ -309,9 +338,18 @@ impl Organizer {
         self.settle().await
     }
 
+    /// A planted bug: what is open is passed as if it were committed.
+    fn drop_all(&mut self) {
+        for (partition, state) in &mut self.partitions {
+            state.datasets.clear();
+            self.subscription
+                .commit(*partition, state.epoch, state.next);
+        }
+    }
+
     async fn make_room(&mut self) -> Result<(), ProcessorError> {
         let open = self.open_batches(|_, _| true);
-        if open.iter().map(|(.., num_bytes)| num_bytes).sum::<usize>() <= MAX_OPEN_BYTES {
+        if tell_open(&open) <= MAX_OPEN_BYTES {
             return Ok(());
         }
         match open.into_iter().max_by_key(|(.., num_bytes)| *num_bytes) {
@@ -342,15 +380,15 @@ impl Organizer {
     /// Turns the open batch of a dataset into files and ONE commit, tells the outcomes with
     /// their table version, and lets the group's offset pass.
     async fn commit(&mut self, partition: i32, id: &DatasetId) -> Result<(), ProcessorError> {
-        if !self.subscription.owns(partition) {
-            // Revoked a moment ago: the new owner does these records again.
+        let Some(state) = self.partitions.get_mut(&partition) else {
+            return Ok(());
+        };
+        if !self.subscription.owns(partition, state.epoch) {
+            // Revoked a moment ago: the new owner does these records again. What is open dies.
+            self.partitions.remove(&partition);
             return Ok(());
         }
-        let Some(dataset) = self
-            .partitions
-            .get_mut(&partition)
-            .and_then(|p| p.datasets.get_mut(id))
-        else {
+        let Some(dataset) = state.datasets.get_mut(id) else {
             return Ok(());
         };
         let Some(batch) = dataset.open.take() else {
@@ -401,7 +439,8 @@ impl Organizer {
             && state.low_water() != state.announced
         {
             state.announced = state.low_water();
-            self.subscription.commit(partition, state.announced);
+            self.subscription
+                .commit(partition, state.epoch, state.announced);
         }
     }
 
@@ -429,6 +468,13 @@ impl Organizer {
     }
 }
 
+/// Tells, and returns, how many bytes the open batches hold.
+fn tell_open(open: &[(i32, DatasetId, usize)]) -> usize {
+    let num_bytes = open.iter().map(|(.., num_bytes)| num_bytes).sum();
+    ::metrics::gauge!(metrics::OPEN_SHARDS_BYTES).set(num_bytes as f64);
+    num_bytes
+}
+
 fn decode(payload: &[u8]) -> Result<(CaptureId, DatasetId, PhotoPrepared), String> {
     let prepared = PhotoPrepared::decode(payload).map_err(|error| error.to_string())?;
     let capture = prepared.capture.as_ref().ok_or("it names no capture")?;
@@ -441,6 +487,22 @@ fn decode(payload: &[u8]) -> Result<(CaptureId, DatasetId, PhotoPrepared), Strin
         .parse()
         .map_err(|error: schemas::InvalidId| error.to_string())?;
     Ok((id, dataset, prepared))
+}
+
+/// The verdict; a record that makes judging fail is a rejection like any other, committed
+/// with the data, and not an outage.
+fn judged(id: CaptureId, prepared: &PhotoPrepared, index: &Index) -> Verdict {
+    // Nothing is changed by judging, so nothing is left half changed.
+    let judging = AssertUnwindSafe(|| judge(id, prepared, index));
+    std::panic::catch_unwind(judging).unwrap_or_else(|_| {
+        tracing::error!(%id, "judging a photo failed; it is rejected");
+        Verdict::Declined {
+            status: Status::Rejected,
+            reason: Reason::DecoderFailure,
+            detail: "judging the photo failed; the log has more".into(),
+            twin: None,
+        }
+    })
 }
 
 async fn open_dataset(

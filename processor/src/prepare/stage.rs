@@ -10,20 +10,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::TryFutureExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path};
 use prost::Message as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 use schemas::events::photo_prepared::Result as Prepared;
 use schemas::events::{CaptureReceived, PhotoPrepared, Rejection};
-use schemas::{ObjectKey, Reason, Sha256, topics};
+use schemas::{DatasetId, ObjectKey, Reason, Sha256, planted, topics};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{DecodePool, PIPELINE_VERSION};
+use crate::dead_letters::DeadLetters;
 use crate::error::ProcessorError;
-use crate::kafka::{Broker, Feed, Record, Subscription, producer};
+use crate::kafka::{Broker, Feed, Record, Start, Subscription, producer};
 use crate::metrics;
 
 /// Bytes of originals in memory together. Larger lets the pool run further ahead and costs
@@ -69,8 +72,9 @@ pub async fn run(
         .map_err(ProcessorError::kafka("subscribing to topic captures"))?;
     let worker = Worker {
         store: settings.store.clone(),
+        dead_letters: DeadLetters::new(settings.store.clone()),
         pool: settings.pool.clone(),
-        producer: producer(&settings.broker.bootstrap_servers)
+        producer: producer(&settings.broker.connection)
             .map_err(ProcessorError::kafka("making a producer"))?,
         fetched_bytes: Arc::new(Semaphore::new(FETCHED_BYTES)),
         slow: Arc::new(Semaphore::new(settings.num_slow_threads + 1)),
@@ -84,9 +88,9 @@ pub async fn run(
         tokio::select! {
             () = shutdown.cancelled() => break Ok(()),
             Some(done) = in_work.join_next() => match done {
-                Ok(Ok((partition, offset))) => {
-                    if let Some(next) = progress.done(partition, offset) {
-                        subscription.commit(partition, next);
+                Ok(Ok((partition, epoch, offset))) => {
+                    if let Some(next) = progress.done(partition, epoch, offset) {
+                        subscription.commit(partition, epoch, next);
                     }
                 }
                 Ok(Err(error)) => break Err(error),
@@ -95,11 +99,14 @@ pub async fn run(
             // The semaphore is never closed, so this only ever waits for a free place.
             free = places.clone().acquire_owned(), if place.is_none() => place = free.ok(),
             feed = subscription.next(), if place.is_some() && in_work.len() < most => match feed {
-                Some(Feed::Assigned(starts)) => starts.into_iter().for_each(|(partition, start)| progress.assign(partition, start)),
+                Some(Feed::Assigned(starts)) => starts.into_iter().for_each(|start| progress.assign(start)),
                 Some(Feed::Revoked(partitions)) => progress.revoke(&partitions),
                 Some(Feed::Record(record)) => {
-                    progress.begin(record.partition, record.offset);
-                    in_work.spawn(worker.clone().work(record, place.take()));
+                    // A record of a partition that is not ours is its owner's to do.
+                    if let Some(epoch) = progress.begin(record.partition, record.offset) {
+                        let work = worker.clone().work(record, place.take());
+                        in_work.spawn(work.map_ok(move |(partition, offset)| (partition, epoch, offset)));
+                    }
                 }
                 Some(Feed::Failed(what)) => break Err(ProcessorError::Subscription(what)),
                 None => break Err(ProcessorError::Subscription("the subscription to topic captures ended".into())),
@@ -114,11 +121,24 @@ pub async fn run(
 
 /// Which records of each partition are in work.
 #[derive(Default)]
-struct Progress(HashMap<i32, (BTreeSet<i64>, i64)>);
+struct Progress(HashMap<i32, InWork>);
+
+/// The records of one partition, in one assignment of it.
+struct InWork {
+    epoch: u64,
+    offsets: BTreeSet<i64>,
+    /// The next one to come.
+    next: i64,
+}
 
 impl Progress {
-    fn assign(&mut self, partition: i32, start: i64) {
-        self.0.insert(partition, (BTreeSet::new(), start));
+    fn assign(&mut self, start: Start) {
+        let in_work = InWork {
+            epoch: start.epoch,
+            offsets: BTreeSet::new(),
+            next: start.offset,
+        };
+        self.0.insert(start.partition, in_work);
     }
 
     fn revoke(&mut self, partitions: &[i32]) {
@@ -126,25 +146,31 @@ impl Progress {
             .retain(|partition, _| !partitions.contains(partition));
     }
 
-    fn begin(&mut self, partition: i32, offset: i64) {
-        if let Some((in_work, next)) = self.0.get_mut(&partition) {
-            in_work.insert(offset);
-            *next = offset + 1;
-        }
+    /// The epoch of the assignment that the record is done under.
+    fn begin(&mut self, partition: i32, offset: i64) -> Option<u64> {
+        let in_work = self.0.get_mut(&partition)?;
+        in_work.offsets.insert(offset);
+        in_work.next = offset + 1;
+        Some(in_work.epoch)
     }
 
-    /// The offset below which all is done, if the partition is still ours.
-    fn done(&mut self, partition: i32, offset: i64) -> Option<i64> {
-        let (in_work, next) = self.0.get_mut(&partition)?;
+    /// The offset below which all is done, if the partition is still ours by that epoch.
+    fn done(&mut self, partition: i32, epoch: u64, offset: i64) -> Option<i64> {
+        let in_work = self.0.get_mut(&partition).filter(|w| w.epoch == epoch)?;
+        if planted::is("offset-by-maximum") {
+            return in_work.offsets.remove(&offset).then_some(offset + 1);
+        }
         in_work
+            .offsets
             .remove(&offset)
-            .then(|| in_work.first().copied().unwrap_or(*next))
+            .then(|| in_work.offsets.first().copied().unwrap_or(in_work.next))
     }
 }
 
 #[derive(Clone)]
 struct Worker {
     store: Arc<dyn ObjectStore>,
+    dead_letters: DeadLetters,
     pool: Arc<DecodePool>,
     producer: FutureProducer,
     fetched_bytes: Arc<Semaphore>,
@@ -158,17 +184,29 @@ type Place = Option<OwnedSemaphorePermit>;
 impl Worker {
     async fn work(self, record: Record, place: Place) -> Result<(i32, i64), ProcessorError> {
         let position = (record.partition, record.offset);
-        match CaptureReceived::decode(record.payload.as_slice()) {
+        // Without a dataset no later stage could do anything with it.
+        let read = CaptureReceived::decode(record.payload.as_slice())
+            .map_err(|error| error.to_string())
+            .and_then(|capture| match capture.dataset_id.parse::<DatasetId>() {
+                Ok(_) => Ok(capture),
+                Err(error) => Err(error.to_string()),
+            });
+        match read {
             Ok(capture) => {
                 let began = Instant::now();
                 let result = self.prepare(&capture, place).await?;
                 ::metrics::histogram!(metrics::PREPARE_SECONDS)
                     .record(began.elapsed().as_secs_f64());
-                self.publish(capture, result).await?;
+                if let Err(what) = self.publish(capture, result).await? {
+                    self.dead_letters
+                        .keep(topics::CAPTURES, &record, what)
+                        .await;
+                }
             }
-            Err(error) => {
-                tracing::error!(?position, %error, "a record of topic captures cannot be read; left out");
-                ::metrics::counter!(metrics::POISON_RECORDS).increment(1);
+            Err(what) => {
+                self.dead_letters
+                    .keep(topics::CAPTURES, &record, what)
+                    .await;
             }
         }
         Ok(position)
@@ -274,53 +312,91 @@ impl Worker {
     }
 
     /// Publishes until the broker has it; a full queue or a broker that is away is waited for.
+    /// What is too large for a record becomes a rejection; if that is so too, it says why.
     async fn publish(
         &self,
         capture: CaptureReceived,
         result: Prepared,
-    ) -> Result<(), ProcessorError> {
+    ) -> Result<Result<(), String>, ProcessorError> {
         let dataset = capture.dataset_id.clone();
-        let message = PhotoPrepared {
+        let mut message = PhotoPrepared {
             capture: Some(capture),
             result: Some(result),
             pipeline_version: PIPELINE_VERSION.to_owned(),
         };
-        let payload = message.encode_to_vec();
-        let record = FutureRecord::to(topics::PREPARED)
-            .key(&dataset)
-            .payload(&payload);
-        self.producer
-            .send(record, Timeout::Never)
-            .await
-            .map(|_| ())
-            .map_err(|(error, _)| ProcessorError::kafka("publishing a prepared photo")(error))
+        loop {
+            let payload = message.encode_to_vec();
+            let record = FutureRecord::to(topics::PREPARED)
+                .key(&dataset)
+                .payload(&payload);
+            failpoints::before("kafka.produce", topics::PREPARED).await?;
+            let sent = self.producer.send(record, Timeout::Never).await;
+            match sent {
+                Ok(_) => {
+                    failpoints::after("kafka.produce", topics::PREPARED).await?;
+                    return Ok(Ok(()));
+                }
+                Err((KafkaError::MessageProduction(TOO_LARGE), _)) => {
+                    let detail = format!(
+                        "the prepared photo has {} bytes, too many for a record",
+                        payload.len()
+                    );
+                    if matches!(message.result, Some(Prepared::Rejection(_))) {
+                        return Ok(Err(detail));
+                    }
+                    message.result = Some(Prepared::Rejection(Rejection {
+                        reason: Reason::DecoderFailure.to_string(),
+                        detail,
+                        original: None,
+                    }));
+                }
+                Err((error, _)) => {
+                    return Err(ProcessorError::kafka("publishing a prepared photo")(error));
+                }
+            }
+        }
     }
 }
+
+/// What librdkafka and the broker say of a record that no retry brings through.
+const TOO_LARGE: RDKafkaErrorCode = RDKafkaErrorCode::MessageSizeTooLarge;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_position_never_passes_a_record_that_is_still_in_work() {
-        let mut progress = Progress::default();
-        progress.assign(0, 5);
-        [5, 6, 7]
-            .into_iter()
-            .for_each(|offset| progress.begin(0, offset));
-        assert_eq!(progress.done(0, 7), Some(5));
-        assert_eq!(progress.done(0, 5), Some(6));
-        assert_eq!(progress.done(0, 6), Some(8));
+    fn start(offset: i64, epoch: u64) -> Start {
+        Start {
+            partition: 0,
+            offset,
+            epoch,
+        }
     }
 
     #[test]
-    fn what_finishes_after_a_revocation_moves_nothing() {
+    fn the_position_never_passes_a_record_that_is_still_in_work() {
         let mut progress = Progress::default();
-        progress.assign(0, 0);
+        progress.assign(start(5, 1));
+        for offset in [5, 6, 7] {
+            assert_eq!(progress.begin(0, offset), Some(1));
+        }
+        assert_eq!(progress.done(0, 1, 7), Some(5));
+        assert_eq!(progress.done(0, 1, 5), Some(6));
+        assert_eq!(progress.done(0, 1, 6), Some(8));
+    }
+
+    #[test]
+    fn what_finishes_after_a_revocation_moves_nothing_also_when_the_partition_is_back() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.begin(0, 0), None, "not ours yet");
+        progress.assign(start(0, 1));
         progress.begin(0, 0);
         progress.revoke(&[0]);
-        assert_eq!(progress.done(0, 0), None);
-        progress.assign(0, 0);
-        assert_eq!(progress.done(0, 0), None);
+        assert_eq!(progress.done(0, 1, 0), None);
+        progress.assign(start(0, 2));
+        assert_eq!(progress.done(0, 1, 0), None);
+        progress.begin(0, 0);
+        assert_eq!(progress.done(0, 1, 0), None, "begun by another");
+        assert_eq!(progress.done(0, 2, 0), Some(1));
     }
 }

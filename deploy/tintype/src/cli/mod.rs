@@ -77,6 +77,7 @@ pub enum Command {
     #[command(after_help = crate::roles::EXAMPLES)]
     CheckConfig(crate::roles::RoleArgs),
     CheckStore(crate::roles::gate::CheckStoreArgs),
+    DeadLetters(crate::roles::dead_letters::DeadLettersArgs),
     /// Run the HTTP API and take uploads in, as one of many processes
     #[command(after_help = crate::roles::EXAMPLES)]
     Ingest(crate::roles::RoleArgs),
@@ -86,6 +87,7 @@ pub enum Command {
     /// Work on trainings, as one of many processes
     #[command(after_help = crate::roles::EXAMPLES)]
     Trainer(crate::roles::RoleArgs),
+    Maintain(crate::maintain::MaintainArgs),
     Simulate(crate::simulate::SimulateArgs),
 }
 

@@ -1,12 +1,15 @@
 //! `tintype check-config`: what a role would connect to, without secrets, and whether each
 //! of it answers.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
 use object_store::ObjectStore as _;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use schemas::topics;
 use serde_json::json;
 use url::Url;
@@ -79,11 +82,28 @@ fn without_secrets(address: &str) -> String {
 }
 
 async fn try_kafka(servers: &Servers) -> anyhow::Result<String> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", servers.kafka()?)
-        .create()?;
+    let mut config = ClientConfig::new();
+    let connection = servers.kafka()?;
+    for (name, value) in connection.settings() {
+        config.set(name, value);
+    }
+    let consumer: BaseConsumer<Listener> = config.create_with_context(Listener::default())?;
+    let security = servers.kafka_security.words();
     tokio::task::spawn_blocking(move || {
-        let metadata = consumer.fetch_metadata(None, ANSWER_WITHIN)?;
+        let asked_at = Instant::now();
+        let metadata = loop {
+            match consumer.fetch_metadata(None, ASK_FOR) {
+                Ok(metadata) => break metadata,
+                Err(error) => {
+                    // What librdkafka has met meanwhile is told only to who polls.
+                    while consumer.poll(Duration::ZERO).is_some() {}
+                    if asked_at.elapsed() >= ANSWER_WITHIN {
+                        let told = consumer.context().last();
+                        anyhow::bail!("{} ({security})", told.unwrap_or_else(|| error.to_string()));
+                    }
+                }
+            }
+        };
         let found = metadata.topics();
         let missing: Vec<_> = topics::ALL
             .into_iter()
@@ -95,12 +115,47 @@ async fn try_kafka(servers: &Servers) -> anyhow::Result<String> {
             missing.join(", ")
         );
         Ok(format!(
-            "{} brokers, and all topics",
+            "{} brokers, and all topics, with {security}",
             metadata.brokers().len()
         ))
     })
     .await?
 }
+
+/// How long one question to Kafka may take, before what it met is listened to.
+const ASK_FOR: Duration = Duration::from_secs(2);
+
+/// Hears what librdkafka says of a connection that fails: a certificate, a password.
+#[derive(Default)]
+struct Listener(Mutex<Option<String>>);
+
+impl Listener {
+    fn hear(&self, words: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_owned());
+    }
+
+    fn last(&self) -> Option<String> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+}
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
+        if (level as i32) <= RDKafkaLogLevel::Warning as i32 {
+            self.hear(message);
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // That all brokers are down says less than why the last one was.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.hear(reason);
+        }
+    }
+}
+
+impl ConsumerContext for Listener {}
 
 async fn try_objects(servers: &Servers) -> anyhow::Result<String> {
     let objects = Objects::open(servers.objects()?)?;

@@ -25,6 +25,12 @@ const START_WRITERS: usize = 16;
 /// A store that takes longer than this for the whole probe is not fit to start on.
 const PROBE_WITHIN: Duration = Duration::from_secs(30);
 
+/// Where the store is marked as one that passed, and for how long that is believed. Without
+/// it a hundred pods that start together would race hundreds of thousands of PUTs, and a
+/// store that is behind would be kept there. Longer believes a store that was changed since.
+const MARK: &str = "probes/passed";
+const BELIEVED_FOR: Duration = Duration::from_secs(3600);
+
 const EXAMPLES: &str = "\
 Examples:
   tintype check-store s3://photos                       may Tintype trust this store?
@@ -59,11 +65,28 @@ struct Effort {
     race_for: Duration,
 }
 
+/// A store that breaks a promise, with the evidence. No waiting mends it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Untrusted(pub String);
+
+/// What a race showed.
+enum Race {
+    OneWinner,
+    /// More than one winner, or an object that is none of theirs.
+    Broken(String),
+    /// Nobody was told of a win, and the object is there: the store broke a promise, or a
+    /// connection broke and the client repeated a request that had succeeded.
+    Unclear(String),
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 struct Findings {
     rounds: u32,
     one_winner: u32,
+    /// Rounds that nobody is known to have won.
+    unclear: Vec<String>,
     /// Rounds with this many winners, where it was not one.
     evidence: Vec<String>,
     /// Checks that this kind of store has no way to make.
@@ -84,7 +107,7 @@ pub async fn run(global: &Global, args: &CheckStoreArgs) -> anyhow::Result<Exit>
     )
     .await
     .with_context(|| format!("cannot probe {}", args.store))?;
-    let passed = findings.evidence.is_empty();
+    let passed = findings.evidence.is_empty() && findings.unclear.is_empty();
     if global.json {
         crate::cli::print_json(&json!({
             "store": args.store,
@@ -93,6 +116,7 @@ pub async fn run(global: &Global, args: &CheckStoreArgs) -> anyhow::Result<Exit>
             "rounds": findings.rounds,
             "rounds_with_one_winner": findings.one_winner,
             "evidence": findings.evidence,
+            "unclear": findings.unclear,
             "left_out": findings.left_out,
             "seconds": began.elapsed().as_secs_f64(),
         }))?;
@@ -101,7 +125,7 @@ pub async fn run(global: &Global, args: &CheckStoreArgs) -> anyhow::Result<Exit>
             "{} create-only races of {} writers: exactly one winner in {}",
             findings.rounds, args.writers, findings.one_winner
         ))?;
-        for line in &findings.evidence {
+        for line in findings.evidence.iter().chain(&findings.unclear) {
             crate::cli::print(format!("  failed: {line}"))?;
         }
         for line in &findings.left_out {
@@ -116,7 +140,8 @@ pub async fn run(global: &Global, args: &CheckStoreArgs) -> anyhow::Result<Exit>
     Ok(if passed { Exit::Fine } else { Exit::Failed })
 }
 
-/// Lets a store pass that keeps its promises.
+/// Lets a store pass that keeps its promises: one that did so within the hour, as a mark in
+/// it says, or else one that does so now.
 ///
 /// # Errors
 /// It does not, or does not answer.
@@ -127,6 +152,10 @@ pub async fn pass(objects: &Objects) -> anyhow::Result<()> {
         race_for: RACE_FOR,
     };
     let url = objects.root.url();
+    if passed_lately(objects).await? {
+        tracing::info!(%url, "the object store passed its probe within the hour");
+        return Ok(());
+    }
     let probed = tokio::time::timeout(PROBE_WITHIN, probe(objects, effort)).await;
     let findings = probed
         .ok()
@@ -138,13 +167,32 @@ pub async fn pass(objects: &Objects) -> anyhow::Result<()> {
         })?
         .with_context(|| format!("cannot probe the object store {url}"))?;
     if !findings.evidence.is_empty() {
-        bail!(
+        let untrusted = Untrusted(format!(
             "the object store {url} cannot be trusted: {}; see `tintype check-store`",
             findings.evidence.join("; ")
-        );
+        ));
+        return Err(untrusted.into());
+    }
+    if let Some(what) = findings.unclear.first() {
+        bail!("the probe of the object store {url} was disturbed: {what}");
     }
     tracing::info!(%url, rounds = findings.rounds, "the object store passed its probe");
+    let mark = Bytes::from(env!("CARGO_PKG_VERSION"));
+    let marked = objects.root.store().put(&Path::from(MARK), mark.into());
+    marked.await.context("cannot mark the object store")?;
     Ok(())
+}
+
+/// Whether some role has seen this store pass within [`BELIEVED_FOR`].
+async fn passed_lately(objects: &Objects) -> anyhow::Result<bool> {
+    let url = objects.root.url();
+    match objects.root.store().head(&Path::from(MARK)).await {
+        Ok(mark) => Ok((chrono::Utc::now() - mark.last_modified)
+            .to_std()
+            .is_ok_and(|age| age < BELIEVED_FOR)),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot read the object store {url}")),
+    }
 }
 
 async fn probe(objects: &Objects, effort: Effort) -> anyhow::Result<Findings> {
@@ -176,14 +224,12 @@ async fn probe_in(
     while findings.rounds < effort.rounds && began.elapsed() < effort.race_for {
         let key = Path::from(format!("{folder}/race-{:07}", findings.rounds));
         findings.rounds += 1;
+        // A handful convinces; a thousand lines would not be read.
         match race(store, &key, effort.writers).await? {
-            None => findings.one_winner += 1,
-            Some(what) => {
-                // A handful convinces; a thousand lines would not be read.
-                if findings.evidence.len() < 5 {
-                    findings.evidence.push(what);
-                }
-            }
+            Race::OneWinner => findings.one_winner += 1,
+            Race::Broken(what) if findings.evidence.len() < 5 => findings.evidence.push(what),
+            Race::Unclear(what) if findings.unclear.len() < 5 => findings.unclear.push(what),
+            Race::Broken(_) | Race::Unclear(_) => {}
         }
     }
     // Listed at once, and completely.
@@ -211,12 +257,8 @@ async fn probe_in(
     Ok(())
 }
 
-/// Writers race for one name; what is wrong with the outcome, if anything is.
-async fn race(
-    store: &dyn ObjectStore,
-    key: &Path,
-    writers: usize,
-) -> anyhow::Result<Option<String>> {
+/// Writers race for one name.
+async fn race(store: &dyn ObjectStore, key: &Path, writers: usize) -> anyhow::Result<Race> {
     let body = |writer: usize| Bytes::from(format!("writer {writer:04} of {key}"));
     let outcomes: Vec<(usize, object_store::Result<_>)> = stream::iter(0..writers)
         .map(|writer| async move {
@@ -243,28 +285,33 @@ async fn race(
         Err(object_store::Error::NotFound { .. }) if winners.is_empty() => match unclear.pop() {
             Some((_, error)) => return Err(error.into()),
             None => {
-                return Ok(Some(format!(
+                return Ok(Race::Broken(format!(
                     "{key}: every writer was told that it exists; it does not"
                 )));
             }
         },
         Err(object_store::Error::NotFound { .. }) => {
-            return Ok(Some(format!("{key}: written, and not there to be read")));
+            return Ok(Race::Broken(format!(
+                "{key}: written, and not there to be read"
+            )));
         }
         Err(error) => return Err(error.into()),
     };
     // An error is no verdict, and its writer may have won: only the object tells.
-    let is_a_winners = match winners.as_slice() {
-        [] => unclear.iter().any(|(writer, _)| body(*writer) == found),
-        [winner] => body(*winner) == found,
+    Ok(match winners.as_slice() {
+        [] if unclear.iter().any(|(writer, _)| body(*writer) == found) => Race::OneWinner,
+        [] => Race::Unclear(format!(
+            "{key}: it is there, and nobody was told that it is theirs"
+        )),
+        [winner] if body(*winner) == found => Race::OneWinner,
+        [_] => Race::Broken(format!("{key}: what is read is not what the winner wrote")),
         many => {
             let many = many.len();
-            return Ok(Some(format!(
+            Race::Broken(format!(
                 "{key}: {many} of {writers} writers were told that they created it"
-            )));
+            ))
         }
-    };
-    Ok((!is_a_winners).then(|| format!("{key}: what is read is not what the winner wrote")))
+    })
 }
 
 /// A PUT that declares the digest of other bytes must fail and change nothing.
@@ -289,6 +336,9 @@ async fn wrong_digest(
         .send()
         .await?;
     let status = answer.status();
+    if status.is_server_error() {
+        bail!("a PUT with a wrong Content-MD5 was answered {status}, which says nothing");
+    }
     let now = store.get(key).await?.bytes().await?;
     Ok(match (status.is_success(), now == good) {
         (false, true) => None,
@@ -320,5 +370,18 @@ mod tests {
         assert_eq!((findings.rounds, findings.one_winner), (20, 20));
         let left: Vec<_> = objects.root.store().list(None).try_collect().await.unwrap();
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_passed_is_believed_for_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open(Url::from_file_path(folder.path()).unwrap().as_str()).unwrap();
+        assert!(!passed_lately(&objects).await.unwrap());
+        pass(&objects).await.unwrap();
+        assert!(passed_lately(&objects).await.unwrap());
+        let mark = std::fs::File::open(folder.path().join(MARK)).unwrap();
+        let old = std::time::SystemTime::now() - 2 * BELIEVED_FOR;
+        mark.set_modified(old).unwrap();
+        assert!(!passed_lately(&objects).await.unwrap());
     }
 }

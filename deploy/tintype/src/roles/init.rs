@@ -1,4 +1,4 @@
-//! `tintype init`: Kafka's topics, the catalog's tables and the first admin key. It may be
+//! `tintype init`: the bucket, Kafka's topics, the catalog's tables and the first admin key. It may be
 //! run any number of times: what is there stays, and what differs is told.
 
 use std::collections::HashMap;
@@ -9,10 +9,10 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::types::RDKafkaErrorCode;
-use schemas::topics;
+use schemas::topics::{self, KafkaConnection};
 
 use super::objects::Objects;
-use super::{RoleArgs, gate, open_catalog};
+use super::{RoleArgs, bucket, gate, open_catalog};
 use crate::cli::Exit;
 use crate::settings::Settings;
 use crate::telemetry;
@@ -44,14 +44,17 @@ pub async fn run(args: &RoleArgs) -> anyhow::Result<Exit> {
     let settings = Settings::read_role(args)?;
     telemetry::init_logs("warn", settings.log_json);
     let servers = &settings.servers;
-    // All three are looked at before anything is made.
     let kafka = servers.kafka()?;
     let objects = Objects::open(servers.objects()?)?;
+    // The store is made, if need be, and looked at before anything else is.
+    for line in bucket::prepare(objects.root.url()).await? {
+        println!("{line}");
+    }
     gate::pass(&objects).await?;
-    println!("object store: passed its probe; lifecycle rules are the bucket's owner's to set");
+    println!("object store: passed its probe");
     let catalog = open_catalog(servers).await?;
     println!("catalog: its tables are up to date");
-    make_topics(kafka).await?;
+    make_topics(&kafka).await?;
     let first_key = catalog.ensure_first_key().await?;
     catalog.close().await;
     match first_key {
@@ -61,10 +64,12 @@ pub async fn run(args: &RoleArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-async fn make_topics(kafka: &str) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", kafka)
-        .create()?;
+async fn make_topics(kafka: &KafkaConnection) -> anyhow::Result<()> {
+    let mut config = ClientConfig::new();
+    for (name, value) in kafka.settings() {
+        config.set(name, value);
+    }
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
     let options = AdminOptions::new()
         .operation_timeout(Some(ANSWER_WITHIN))
         .request_timeout(Some(ANSWER_WITHIN));
@@ -73,7 +78,7 @@ async fn make_topics(kafka: &str) -> anyhow::Result<()> {
         metadata.map(|metadata| (admin, metadata.brokers().len()))
     })
     .await?
-    .with_context(|| format!("cannot reach Kafka at {kafka}"))?;
+    .with_context(|| format!("cannot reach Kafka at {}", kafka.addresses()))?;
     let replication = num_brokers.clamp(1, MAX_REPLICATION);
     // With one copy less than all, a broker's restart stops nobody, and still two have it.
     let min_in_sync = replication.saturating_sub(1).max(1).to_string();

@@ -6,15 +6,22 @@
 
 pub mod check;
 
+mod bucket;
+
 pub mod gate;
 
 pub mod init;
 
-mod objects;
+pub mod dead_letters;
+
+pub mod objects;
+
+mod wait;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use catalog::Catalog;
@@ -22,6 +29,7 @@ use clap::Args;
 use ingest::{Ingest, IngestSettings};
 use processor::Sharing;
 use processor::prepare::Embedding;
+use schemas::topics::KafkaConnection;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +40,10 @@ use crate::up::{
 };
 use crate::{serve, telemetry};
 use objects::Objects;
+use wait::Door;
+
+/// How long closing the catalog may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What `--help` shows for every role.
 pub const EXAMPLES: &str = "\
@@ -47,7 +59,12 @@ Examples:
 
 Credentials of the object store come from its usual variables: AWS_ACCESS_KEY_ID,
 AWS_ENDPOINT_URL and so on, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME.
-Every role answers /healthz, /readyz and /metrics. Other settings: see `tintype up --help`.";
+Kafka with TLS and SASL: TINTYPE_KAFKA_TLS=true, TINTYPE_KAFKA_CA (a file), TINTYPE_KAFKA_SASL
+(plain, scram-sha-256, scram-sha-512 or oauthbearer), TINTYPE_KAFKA_USER, TINTYPE_KAFKA_PASSWORD.
+Every role answers /healthz, /readyz and /metrics, from its first moment on; what is away is
+waited for. Of processors, TINTYPE_KAFKA_GROUP_PROTOCOL (eager, cooperative or consumer; the
+same for all) says how partitions move, and TINTYPE_KAFKA_INSTANCE, a name that one process keeps,
+gives it its own partitions back after a restart. Other settings: see `tintype up --help`.";
 
 /// What this process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +111,11 @@ pub struct RoleArgs {
 }
 
 impl Servers {
-    /// Kafka's addresses.
-    pub fn kafka(&self) -> anyhow::Result<&str> {
+    /// How Kafka is reached.
+    pub fn kafka(&self) -> anyhow::Result<KafkaConnection> {
         let missing = "no Kafka is named: set TINTYPE_KAFKA or --kafka to host:port";
-        self.kafka.as_deref().context(missing)
+        self.kafka_security
+            .connection(self.kafka.as_deref().context(missing)?)
     }
 
     /// The object store's address.
@@ -157,6 +175,8 @@ struct Running {
     embedding: Option<tokio::task::JoinHandle<()>>,
     ingest: Option<Ingest>,
     catalog: Catalog,
+    /// How long its work may take to end.
+    drain: Duration,
 }
 
 async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
@@ -168,10 +188,20 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
     })?;
     let url = format!("http://{}", listener.local_addr()?);
     let objects = Objects::open(settings.servers.objects()?)?;
-    // Exactly once stands on create-only PUT: a store without is refused, with the evidence.
-    gate::pass(&objects).await?;
-    let catalog = open_catalog(&settings.servers).await?;
-    let shutdown = CancellationToken::new();
+    settings.servers.kafka()?;
+    let (door, shutdown) = (Door::default(), CancellationToken::new());
+    let server = tokio::spawn(serve::serve(
+        listener,
+        door.router(),
+        shutdown.clone(),
+        DRAIN_REQUESTS,
+    ));
+    // Kafka is waited for by those who use it. Exactly once stands on create-only PUT: a
+    // store without is refused, with the evidence.
+    let ((), catalog) = tokio::try_join!(
+        door.wait_for("object store", async || gate::pass(&objects).await),
+        door.wait_for("catalog", async || open_catalog(&settings.servers).await),
+    )?;
     let ingest = match role {
         Role::Trainer => None,
         Role::Ingest | Role::Processor => Some(Ingest::new(
@@ -200,11 +230,13 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
         Role::Ingest | Role::Trainer => None,
     };
     let (status, embedding_task) = begun.map(|begun| (begun.status, begun.task)).unzip();
-    let mut router = health::router(health::Health {
+    let health = health::Health {
         catalog: catalog.clone(),
         ingest: ingest.clone(),
         embedding: status,
-    });
+    };
+    tokio::spawn(wait::tell_outages(health.clone(), shutdown.clone()));
+    let mut router = health::router(health);
     let work = match role {
         Role::Ingest => {
             // For photos to predict: those get no embedding.
@@ -228,8 +260,8 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
         }
         Role::Processor => {
             let kafka = processor::Broker {
-                bootstrap_servers: settings.servers.kafka()?.to_owned(),
-                sharing: Sharing::Group,
+                connection: settings.servers.kafka()?,
+                sharing: Sharing::Group(settings.servers.membership.clone()),
             };
             let decoding = up::decode_pool(settings, embedding)?;
             // Kafka's topics are made once; should they ever be made anew, ids tell replays.
@@ -254,13 +286,7 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
             Some(tokio::spawn(trainer::run(worker, shutdown.clone())))
         }
     };
-    let router = catalog::http::with_fallbacks(router);
-    let server = tokio::spawn(serve::serve(
-        listener,
-        router,
-        shutdown.clone(),
-        DRAIN_REQUESTS,
-    ));
+    door.open(catalog::http::with_fallbacks(router));
     Ok(Running {
         url,
         shutdown,
@@ -269,12 +295,18 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
         embedding: embedding_task,
         ingest,
         catalog,
+        drain: match role {
+            Role::Trainer => DRAIN_STAGES + DRAIN_TRAINING,
+            Role::Ingest | Role::Processor => DRAIN_STAGES,
+        },
     })
 }
 
 impl Running {
     async fn stop(self) {
         self.shutdown.cancel();
+        // Stages and trainings were told with that, and work on their end from now on.
+        let deadline = tokio::time::Instant::now() + self.drain;
         // The server bounds itself; a task that failed has nothing left to drain.
         let _ = self.server.await;
         if let Some(embedding) = self.embedding {
@@ -284,18 +316,17 @@ impl Running {
             ingest.drain(DRAIN_REQUESTS).await;
         }
         if let Some(work) = self.work
-            && tokio::time::timeout(DRAIN_STAGES + DRAIN_TRAINING, work)
-                .await
-                .is_err()
+            && tokio::time::timeout_at(deadline, work).await.is_err()
         {
             tracing::warn!("some work was not finished in time; another process does it again");
         }
-        self.catalog.close().await;
+        // A database that does not answer must not hold up the end.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.catalog.close()).await;
     }
 }
 
 /// Opens the catalog that the processes share.
-async fn open_catalog(servers: &Servers) -> anyhow::Result<Catalog> {
+pub async fn open_catalog(servers: &Servers) -> anyhow::Result<Catalog> {
     let url = servers.catalog()?;
     if !url.starts_with("postgres") {
         return Err(Failure::usage(

@@ -39,12 +39,43 @@ pub fn router(health: Health) -> Router {
         .with_state(health)
 }
 
+/// What is away, in its own words; nothing where all is well.
+#[derive(Debug, Default)]
+pub struct Standing {
+    catalog: Option<String>,
+    upload: Option<String>,
+}
+
+impl Standing {
+    /// In one line; empty if nothing is away.
+    pub fn away(&self) -> String {
+        let words = [
+            ("catalog", &self.catalog),
+            ("store or broker", &self.upload),
+        ];
+        let words = words
+            .into_iter()
+            .filter_map(|(what, words)| words.as_ref().map(|words| format!("{what}: {words}")));
+        words.collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Health {
+    /// Asks all parts now.
+    pub async fn look(&self) -> Standing {
+        let upload = async {
+            match &self.ingest {
+                Some(ingest) => within(ingest.check()).await,
+                None => None,
+            }
+        };
+        let (catalog, upload) = tokio::join!(within(self.catalog.check()), upload);
+        Standing { catalog, upload }
+    }
+}
+
 async fn ready(State(health): State<Health>) -> Response {
-    let catalog = within(health.catalog.check()).await;
-    let upload = match &health.ingest {
-        Some(ingest) => within(ingest.check()).await,
-        None => None,
-    };
+    let Standing { catalog, upload } = health.look().await;
     let ready = catalog.is_none() && upload.is_none();
     let say = |failure: Option<String>| failure.unwrap_or_else(|| "ok".into());
     let body = json!({
@@ -74,7 +105,8 @@ async fn within<E: std::fmt::Display>(
     }
 }
 
-async fn metrics() -> Response {
+/// Prometheus reads this.
+pub async fn metrics() -> Response {
     let mut text = telemetry::metrics().render();
     for (name, field, help) in [
         (

@@ -2,7 +2,7 @@
 //! store, the SQLite catalog, ingest and the processor are put together here, in the
 //! order in which they depend on each other, and taken down in the reverse order.
 
-mod folder;
+pub mod folder;
 
 mod broker;
 
@@ -29,6 +29,7 @@ use processor::prepare::{DecodePool, Embedding, PoolSettings};
 use processor::record::RecordSettings;
 use processor::{ObjectRoot, PipelineSettings, Sharing};
 use schemas::http::CreatedKey;
+use schemas::topics::KafkaConnection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +58,8 @@ Examples:
 
 Other settings, in FILE or as TINTYPE_NAME: max_body_bytes, decode_threads, shard_max_rows,
 shard_max_bytes, shard_max_age_s, weights (a file or folder of pretrained weights),
-fetch_weights, embed, log, log_json";
+fetch_weights, embed, maintain_every_s, keep_files_days, keep_verdicts_days,
+keep_events_days, log, log_json";
 
 /// Run everything in one process: broker, object store, catalog, ingest, processor, trainer
 #[derive(Debug, Args)]
@@ -218,7 +220,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
     .await;
     let (pool, num_slow_threads) = decode_pool(settings, embedding)?;
     let kafka = processor::Broker {
-        bootstrap_servers: broker.bootstrap_servers().to_owned(),
+        connection: KafkaConnection::at(broker.bootstrap_servers()),
         sharing: Sharing::Alone,
     };
     let decoding = (pool.clone(), num_slow_threads);
@@ -385,7 +387,10 @@ pub fn pipeline(
         record: RecordSettings {
             broker: kafka,
             catalog: catalog.clone(),
+            dead_letters: processor::DeadLetters::new(objects.store().clone()),
         },
+        maintain: (!settings.maintain_every.is_zero())
+            .then(|| crate::maintain::settings(settings, objects, catalog)),
     }
 }
 

@@ -82,13 +82,7 @@ async fn a_crash_between_the_two_commits_is_finished_on_the_next_open_and_only_o
         .await
         .unwrap();
     tables
-        .commit_photos(
-            0,
-            Vec::new(),
-            &CommitEntry {
-                rejections: Some(file),
-            },
-        )
+        .commit_photos(0, Vec::new(), &CommitEntry::new(Some(file)))
         .await
         .unwrap();
     assert_eq!(num_files(tables.rejections()), 0);
@@ -127,54 +121,64 @@ async fn a_commit_whose_answer_was_lost_is_found_and_not_written_again() {
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
     let mut unaware = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     let mut arrived = Tables::open(&root, &dataset, 0, "a").await.unwrap();
-    let version = arrived
-        .commit((0, 2), None, Some(declined(&dataset, 2)))
-        .await
-        .unwrap();
-    assert_eq!(
-        unaware
-            .commit((0, 2), None, Some(declined(&dataset, 2)))
-            .await
-            .unwrap(),
-        version
-    );
+    let entry = CommitEntry::new(None);
+    let version = arrived.commit_photos(2, vec![], &entry).await.unwrap();
+    let found = unaware.commit_photos(2, vec![], &entry).await.unwrap();
+    assert_eq!((found, unaware.position()), (version, 2));
     let tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
-    assert_eq!(
-        (
-            tables.position(),
-            tables.version(),
-            num_files(tables.rejections())
-        ),
-        (2, 1, 1)
-    );
+    assert_eq!((tables.position(), tables.version()), (2, 1));
 }
 
 #[tokio::test]
-async fn a_commit_by_somebody_else_in_between_does_not_stop_ours() {
+async fn another_workers_commit_up_to_the_same_offset_is_not_taken_for_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut paused = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    let mut owner = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    for (first, last) in [(0, 1), (2, 2)] {
+        let file = Some(declined(&dataset, last));
+        owner.commit((first, last), None, file).await.unwrap();
+    }
+    let file = Some(declined(&dataset, 2));
+    let refused = paused.commit((0, 2), None, file).await;
+    assert!(matches!(refused, Err(ProcessorError::Fenced { .. })));
+    // Its file of rejections, which has those of 0 to 1 again, is in no table.
+    let tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    assert_eq!((tables.position(), num_files(tables.rejections())), (2, 2));
+}
+
+#[tokio::test]
+async fn maintenance_in_between_does_not_stop_a_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    let log = folder
+        .path()
+        .join(format!("tables/{dataset}/photos/_delta_log"));
+    std::fs::write(
+        log.join("00000000000000000001.json"),
+        "{\"commitInfo\":{\"operation\":\"OPTIMIZE\"}}\n",
+    )
+    .unwrap();
+    let file = Some(declined(&dataset, 3));
+    assert_eq!(tables.commit((0, 3), None, file).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn rows_of_another_partition_in_between_mean_that_ours_are_judged_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
     let mut tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     let mut other = Tables::open(&root, &dataset, 1, "a").await.unwrap();
-    other
-        .commit((0, 9), None, Some(declined(&dataset, 9)))
-        .await
-        .unwrap();
-    assert_eq!(
-        tables
-            .commit((0, 3), None, Some(declined(&dataset, 3)))
-            .await
-            .unwrap(),
-        2
-    );
-    assert_eq!(
-        num_files(
-            Tables::open(&root, &dataset, 0, "a")
-                .await
-                .unwrap()
-                .rejections()
-        ),
-        2
-    );
+    let file = Some(declined(&dataset, 9));
+    other.commit((0, 9), None, file).await.unwrap();
+    let file = Some(declined(&dataset, 3));
+    let refused = tables.commit((0, 3), None, file).await;
+    assert!(matches!(refused, Err(ProcessorError::Fenced { .. })));
+    let mut anew = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    let file = Some(declined(&dataset, 3));
+    assert_eq!(anew.commit((0, 3), None, file).await.unwrap(), 2);
+    assert_eq!(num_files(anew.rejections()), 2);
 }
 
 #[tokio::test]
