@@ -405,6 +405,9 @@ pub struct Capture {
     /// The part of the data it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// What kind of photo it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<CapturePlace>,
     /// The version of the photos table from which on it is a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_version: Option<i64>,
@@ -415,6 +418,17 @@ pub struct Capture {
     /// When it was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_at: Option<DateTime<Utc>>,
+}
+
+/// Where an accepted photo stands among the others, by its looks alone.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CapturePlace {
+    /// Its kind of photo.
+    pub cluster_id: i64,
+    /// 1 less the cosine of the angle between its embedding and the middle of its kind.
+    pub distance: f64,
+    /// It looked like nothing seen before.
+    pub outlier: bool,
 }
 
 /// Answer to `GET /v1/datasets/{dataset}/captures`.
@@ -445,6 +459,37 @@ pub struct DuplicateList {
     /// What to give as `after` for the next page; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// A kind of photo, found by looks alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Cluster {
+    /// Its id, which it keeps while the dataset grows.
+    pub cluster_id: i64,
+    /// How many accepted photos are of this kind.
+    pub num_photos: u64,
+    /// Of these, how many looked like nothing seen before when they were placed.
+    pub num_outliers: u64,
+    /// How many of its photos have which label, the most frequent first; ten at most.
+    pub labels: Vec<ClusterLabel>,
+    /// The photos nearest to its middle, the nearest first; five at most.
+    pub representatives: Vec<CaptureId>,
+}
+
+/// A label within a kind of photo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterLabel {
+    /// The label.
+    pub label: String,
+    /// How many photos of the kind have it.
+    pub num_photos: u64,
+}
+
+/// Answer to `GET /v1/datasets/{dataset}/clusters`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterList {
+    /// The largest first; a thousand at most.
+    pub clusters: Vec<Cluster>,
 }
 
 #[cfg(test)]

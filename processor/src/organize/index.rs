@@ -10,6 +10,7 @@ use schemas::events::Policy;
 use schemas::events::policy::TurnedCopies;
 use schemas::{CaptureId, Reason, Sha256};
 
+use super::clusters::Clusters;
 use super::fingerprints::{Fingerprints, Pdq};
 use super::plausibility::Looks;
 use crate::turn::Turn;
@@ -63,6 +64,8 @@ pub struct Index {
     hashed: Vec<Hashed>,
     /// What the photos of each label look like.
     pub looks: Looks,
+    /// Which kinds of photo there are.
+    pub clusters: Clusters,
 }
 
 impl Index {
@@ -73,7 +76,7 @@ impl Index {
 
     /// The memory that it takes, in that of captures (250 bytes).
     pub fn weight(&self) -> usize {
-        self.judged.len() + self.looks.num_kept() * 5
+        self.judged.len() + (self.looks.num_kept() + self.clusters.num_kept()) * 5
     }
 
     /// Whether this capture was judged before.

@@ -9,9 +9,13 @@ pub use stage::{OrganizeSettings, run};
 
 mod fingerprints;
 
+mod direction;
+
 mod index;
 
 pub mod plausibility;
+
+pub mod clusters;
 
 mod judge;
 
