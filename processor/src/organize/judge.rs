@@ -162,6 +162,13 @@ fn declined(reason: Reason, detail: String, twin: Option<Twin>) -> Verdict {
 
 fn describe(twin: &Twin) -> String {
     let id = twin.id;
+    if let (Some(percent), Some(pdq)) = (twin.likeness_percent, twin.pdq_distance) {
+        return format!(
+            "{pdq} of 256 pdq bits differ from {id}, and the embeddings are alike: \
+             the cosine of their angle is {:.2}",
+            f64::from(percent) / 100.0
+        );
+    }
     match (twin.phash_distance, twin.pdq_distance, twin.turn.words()) {
         (Some(phash), Some(pdq), _) => {
             format!("{phash} of 64 phash bits and {pdq} of 256 pdq bits differ from {id}")

@@ -18,6 +18,7 @@ use super::clusters::Place;
 use super::delta::{Tables, table_store};
 use super::fingerprints::{Fingerprints, Pdq};
 use super::index::Index;
+use super::sketch::Sketch;
 use crate::error::ProcessorError;
 
 /// Rows read at a time: 5 MB of embeddings. More only takes memory.
@@ -160,7 +161,9 @@ fn photos(
     let places = Places::of(rows);
     for row in 0..rows.num_rows() {
         let id: CaptureId = facts.id.value(row).parse().ok()?;
+        let mut sketch = None;
         if let Some((model, embedding)) = embeddings.as_ref().and_then(|of| of.row(row)) {
+            sketch = Sketch::of(model, embedding.values());
             let label = facts.label.value(row);
             let place = places.as_ref().and_then(|places| places.row(row));
             let (clusters, features) = (&mut loaded.index.clusters, embedding.values());
@@ -174,6 +177,7 @@ fn photos(
             pdq: Pdq::from_bytes(pdq.value(row))?,
             pdq_quality: pdq_quality.value(row).try_into().ok()?,
             turned: None,
+            sketch,
         };
         loaded
             .index

@@ -9,6 +9,8 @@ pub use stage::{OrganizeSettings, run};
 
 mod fingerprints;
 
+mod sketch;
+
 mod direction;
 
 mod index;
