@@ -173,9 +173,11 @@ pub struct DatasetPolicy {
     pub near_duplicates: NearDuplicates,
     /// Two photos are near-duplicates if no more than this many of the 64 bits of `phash` differ, ...
     pub max_phash_distance: u32,
-    /// ... and no more than this many of the 256 bits of `pdq`.
+    /// ... and no more than this many of the 256 bits of `pdq`; or up to 32 more, and the cosine of
+    /// their embeddings' angle is at least 0.9. 0: only equal files and equal pixels are copies.
     pub max_pdq_distance: u32,
-    /// Whether mirrored and turned copies count; those are compared by `pdq` alone.
+    /// Whether mirrored and turned copies count; those are compared by `pdq` alone, of which no
+    /// more than 31 bits may differ, or `max_pdq_distance` if that is less.
     pub turned_copies: TurnedCopies,
     /// What happens to labels that are not listed.
     pub unknown_labels: UnknownLabels,
@@ -500,7 +502,7 @@ mod tests {
     fn a_policy_given_in_part_keeps_the_other_defaults_and_refuses_a_misspelling() {
         let policy: DatasetPolicy = serde_json::from_str(r#"{"near_duplicates":"group"}"#).unwrap();
         assert_eq!(policy.near_duplicates, NearDuplicates::Group);
-        assert_eq!(policy.max_pdq_distance, 31);
+        assert_eq!(policy.max_pdq_distance, 47);
         assert!(serde_json::from_str::<DatasetPolicy>(r#"{"near_duplicate":"group"}"#).is_err());
     }
 }
