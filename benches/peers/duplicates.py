@@ -115,12 +115,12 @@ def ours(folders, program):
         for n, (distance, near) in enumerate(pairs):
             # As `organize/index.rs` has it.
             most = max_pdq if n == 0 else min(max_pdq, 31)
-            allowed = enough & (distance <= most) & (near <= max(7, most // 4))
+            allowed = enough & (distance <= most) & (near <= (19 if n == 0 else max(7, most // 4)))
             if n == 0:
                 allowed &= phash <= max_phash
                 if likeness is not None:
                     most += more
-                    alike = enough & (distance <= most) & (near <= max(7, most // 4))
+                    alike = enough & (distance <= most) & (near <= 19)
                     allowed |= alike & (likeness >= least)
             best = numpy.minimum(best, numpy.where(allowed, distance, numpy.inf))
         for n, photo in enumerate(query):
@@ -251,7 +251,7 @@ def main():
 
 
 # The product's defaults.
-PHASH, PDQ = 6, 31
+PHASH, PDQ = 16, 47
 
 if __name__ == "__main__":
     main()

@@ -36,9 +36,13 @@ const MORE_PDQ_DISTANCE: u32 = 32;
 /// So alike they must be then. Of look-alikes within that distance none was, of crops by
 /// five percent two in three.
 const MIN_LIKENESS_PERCENT: u32 = 90;
-/// Beyond so many photos embeddings are not asked: candidates so far away are found by a
-/// scan only, a quarter of a millisecond for a million.
+/// Up to so many photos those that lie as the new one does are looked for by a scan, some
+/// tenths of a millisecond for a million, which finds them whatever changed in the coarse bits: a
+/// logo changes up to 17 of these. Beyond, embeddings are not asked, and the look-up goes by
+/// [`MIN_COARSE_RADIUS`].
 const MAX_SCANNED: usize = 1_000_000;
+/// Larger passes on more that has nothing to do with the photo: 1 in 1,200 at 19.
+const SCANNED_RADIUS: u32 = 19;
 
 /// The photo that another one is a copy of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,7 +217,12 @@ impl Index {
             Some(_) => policy.max_pdq_distance + MORE_PDQ_DISTANCE,
             None => policy.max_pdq_distance,
         };
-        self.coarse.within(&[code], coarse_radius(most), |hit| {
+        let radius = if self.hashed.len() <= MAX_SCANNED {
+            SCANNED_RADIUS
+        } else {
+            coarse_radius(most)
+        };
+        self.coarse.within(&[code], radius, |hit| {
             let hashed = &self.hashed[hit.position as usize];
             let pdq_distance = prints.pdq.distance(hashed.pdq);
             if pdq_distance > most {
