@@ -22,11 +22,16 @@ import os
 import pathlib
 import resource
 import subprocess
+import sys
+import tempfile
 from collections import defaultdict
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 import numpy
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "embedding"))
+import photos
 
 BAR = 0.995
 
@@ -53,6 +58,34 @@ def coarse(pdq):
     return numpy.concatenate([rows[:, 31 - 2 * row] for row in range(8)], axis=1)
 
 
+def sketches(features):
+    """The 64 bytes of `organize/sketch.rs`, of unit length."""
+    number = numpy.arange(1, features.shape[1] + 1, dtype=numpy.uint64)
+    mixed = number * numpy.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
+    signs = numpy.where((mixed ^ (mixed >> numpy.uint64(31))) & numpy.uint64(1), 1.0, -1.0)
+    sums = (features * signs).reshape(len(features), -1, 64).sum(axis=1)
+    sums = numpy.rint(sums / numpy.linalg.norm(sums, axis=1, keepdims=True) * 300).clip(-127, 127)
+    return sums / numpy.linalg.norm(sums, axis=1, keepdims=True)
+
+
+def embedded(folders, program, logits, weights):
+    """The likeness of each query to each photo of the base, as the organizer sees it."""
+    made = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for folder in folders:
+            out = pathlib.Path(scratch) / folder.name
+            out.mkdir()
+            subprocess.run([program, "--out", out, folder], check=True, capture_output=True)
+            jpegs = [out / f"{number}.jpg" for number in range(1, len(list(folder.iterdir())) + 1)]
+            before = cpu(resource.RUSAGE_CHILDREN)
+            made.append(sketches(photos.features(logits, weights, 224, jpegs)))
+            print(f"    embeddings of {folder.name}: {cpu(resource.RUSAGE_CHILDREN) - before:.1f} s CPU")
+    base, query = made
+    return query @ base.T
+
+
 def ours(folders, program):
     """A function from the two distances of a policy to distances, and seconds of CPU."""
     before = cpu(resource.RUSAGE_CHILDREN)
@@ -77,13 +110,18 @@ def ours(folders, program):
         pairs.append((distances(turned, known), near))
     same = {photo["pixel_sha256"]: n for n, photo in reversed(list(enumerate(base)))}
 
-    def by(max_phash, max_pdq):
+    def by(max_phash, max_pdq, likeness=None, more=32, least=0.9):
         best = numpy.full((len(query), len(base)), numpy.inf)
         for n, (distance, near) in enumerate(pairs):
             # As `organize/index.rs` has it.
-            allowed = enough & (distance <= max_pdq) & (near <= max(7, max_pdq // 4))
+            most = max_pdq if n == 0 else min(max_pdq, 31)
+            allowed = enough & (distance <= most) & (near <= (19 if n == 0 else max(7, most // 4)))
             if n == 0:
                 allowed &= phash <= max_phash
+                if likeness is not None:
+                    most += more
+                    alike = enough & (distance <= most) & (near <= 19)
+                    allowed |= alike & (likeness >= least)
             best = numpy.minimum(best, numpy.where(allowed, distance, numpy.inf))
         for n, photo in enumerate(query):
             if photo["pixel_sha256"] in same:
@@ -174,6 +212,7 @@ def main():
     arguments.add_argument("--set", type=pathlib.Path, required=True)
     arguments.add_argument("--prepare", required=True)
     arguments.add_argument("--weights", help="without it, no CNN")
+    arguments.add_argument("--logits", help="graph's example, for embeddings as the last judge")
     arguments.add_argument("--phash", type=int, default=PHASH, help="bits of 64")
     arguments.add_argument("--pdq", type=int, default=PDQ, help="bits of 256")
     given = arguments.parse_args()
@@ -186,9 +225,22 @@ def main():
     by, seconds = ours(folders, given.prepare)
     recall = tell("tintype", by(given.phash, given.pdq), truth, given.pdq, seconds)
     print("    half a: phash, pdq at most -> recall, wrong")
-    for phash, pdq in [(6, 16), (6, 24), (6, 31), (10, 31), (64, 31), (10, 40), (64, 40), (64, 48), (64, 64)]:
+    for phash, pdq in [
+        (6, 31), (10, 31), (16, 31), (64, 31), (10, 40), (16, 44), (20, 44), (64, 44), (16, 47), (20, 47),
+        (64, 47), (64, 52), (64, 60), (64, 64), (64, 72), (64, 80),
+    ]:
         right, wrong, there = (x.sum() for x in judged(by(phash, pdq), truth, "a", pdq))
         print(f"      {phash:3} {pdq:3} -> {right / there:.3f}, {wrong}")
+    if given.logits:
+        likeness = embedded(folders, given.prepare, given.logits, given.weights)
+        distance = by(given.phash, given.pdq, likeness)
+        tell("tintype with embeddings", distance, truth, 256, seconds)
+        print("    half a: bits more, likeness at least -> recall, wrong")
+        for more in (16, 24, 32, 40, 48):
+            for least in (0.86, 0.88, 0.9, 0.92, 0.94):
+                distance = by(given.phash, given.pdq, likeness, more, least)
+                right, wrong, there = (x.sum() for x in judged(distance, truth, "a", 256))
+                print(f"      {more:3} {least:.2f} -> {right / there:.3f}, {wrong}")
     peers = [("imagededup PHash", imagededup_phash(folders))]
     if given.weights:
         peers.append(("imagededup CNN", imagededup_cnn(folders, given.weights)))
@@ -199,7 +251,7 @@ def main():
 
 
 # The product's defaults.
-PHASH, PDQ = 6, 31
+PHASH, PDQ = 16, 47
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use data_encoding::BASE64;
-use schemas::http::{Capture, Scores};
+use schemas::http::{Capture, CapturePlace, Scores};
 use schemas::{CaptureId, DatasetId, Label, Reason, Sha256, Split, Status};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -111,6 +111,7 @@ impl Catalog {
             scores: None,
             group_id: None,
             split: None,
+            cluster: None,
             table_version: None,
             sha256: capture.sha256.to_string(),
             received_at: capture.received_at,
@@ -273,11 +274,23 @@ pub(crate) fn read_capture(row: &AnyRow) -> Result<Capture, CatalogError> {
         scores: scores.transpose().map_err(|e| damaged(e.to_string()))?,
         group_id: group_id.map(|id| read_id(&id)).transpose()?,
         split: split.transpose()?,
+        cluster: read_place(row)?,
         table_version: get(row, "table_version")?,
         sha256: get(row, "sha256")?,
         received_at: time(get(row, "received_at_us")?),
         decided_at: decided_at_us.map(time),
     })
+}
+
+fn read_place(row: &AnyRow) -> Result<Option<CapturePlace>, CatalogError> {
+    let cluster_id: Option<i64> = get(row, "cluster_id")?;
+    let distance: Option<f64> = get(row, "cluster_distance")?;
+    let outlier: Option<i64> = get(row, "outlier")?;
+    Ok(cluster_id.map(|cluster_id| CapturePlace {
+        cluster_id,
+        distance: distance.unwrap_or_default(),
+        outlier: outlier.is_some_and(|outlier| outlier != 0),
+    }))
 }
 
 fn read_distance(row: &AnyRow, column: &'static str) -> Result<Option<u32>, CatalogError> {

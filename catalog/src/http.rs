@@ -19,6 +19,7 @@ mod access;
 pub use access::{authorize, authorize_any, require_dataset};
 
 mod captures;
+mod clusters;
 mod datasets;
 mod duplicates;
 mod events;
@@ -60,6 +61,7 @@ pub fn router(catalog: Catalog, shutdown: CancellationToken) -> Router {
     let others = Router::new()
         .route("/v1/datasets/{dataset}/stats", get(datasets::stats))
         .route("/v1/datasets/{dataset}/captures", get(captures::list))
+        .route("/v1/datasets/{dataset}/clusters", get(clusters::list))
         .route("/v1/datasets/{dataset}/duplicates", get(duplicates::list))
         .route("/v1/datasets/{dataset}/events", get(events::follow))
         .route("/v1/captures/{id}", get(captures::show))

@@ -41,6 +41,8 @@ mod checksums;
 mod captures;
 pub use captures::{CapturePage, NewCapture};
 
+mod clusters;
+
 mod duplicates;
 pub use duplicates::{DuplicatePage, DuplicatePlace, NoPlace};
 

@@ -12,6 +12,7 @@ use schemas::{CaptureId, DatasetId, Reason, Sha256, Split, Status};
 use sqlx::AnyConnection;
 
 use crate::catalog::time;
+use crate::clusters::{self, Relocation};
 use crate::database::Change;
 use crate::error::Doing;
 use crate::{Catalog, CatalogError, datasets, metrics as names};
@@ -25,6 +26,22 @@ const PRUNE_INTERVAL: i64 = 256;
 
 /// The longest `detail` that is kept, in bytes; it stands in lists and events.
 const MAX_DETAIL_BYTES: usize = 1_000;
+
+/// What an outcome says.
+enum Told {
+    Verdict(Box<Capture>),
+    /// Where an accepted photo belongs by now.
+    Relocation(Relocation),
+}
+
+impl Told {
+    fn dataset(&self) -> &DatasetId {
+        match self {
+            Self::Verdict(verdict) => &verdict.dataset,
+            Self::Relocation(relocation) => &relocation.dataset,
+        }
+    }
+}
 
 /// What a verdict did to the record.
 enum Effect {
@@ -43,7 +60,7 @@ impl Catalog {
     /// # Errors
     /// The database fails; then none of them is recorded.
     pub async fn record_outcomes(&self, outcomes: &[CaptureDecided]) -> Result<(), CatalogError> {
-        let verdicts: Vec<Capture> = outcomes.iter().filter_map(read_verdict).collect();
+        let verdicts: Vec<Told> = outcomes.iter().filter_map(read_told).collect();
         if verdicts.is_empty() {
             return Ok(());
         }
@@ -59,19 +76,26 @@ impl Catalog {
 
 async fn record(
     db: &mut AnyConnection,
-    verdicts: &[Capture],
+    told: &[Told],
 ) -> Result<BTreeMap<Status, u64>, CatalogError> {
     let mut changes = BTreeMap::new();
     let mut living = BTreeSet::new();
-    for verdict in verdicts {
-        if !living.contains(&verdict.dataset) {
-            if !datasets::is_living(db, &verdict.dataset).await? {
-                tracing::debug!(capture = %verdict.id, dataset = %verdict.dataset,
-                    "a verdict for a deleted or unknown dataset is dropped");
+    for told in told {
+        let dataset = told.dataset();
+        if !living.contains(dataset) {
+            if !datasets::is_living(db, dataset).await? {
+                tracing::debug!(%dataset, "a verdict for a deleted or unknown dataset is dropped");
                 continue;
             }
-            living.insert(verdict.dataset.clone());
+            living.insert(dataset.clone());
         }
+        let verdict = match told {
+            Told::Verdict(verdict) => verdict,
+            Told::Relocation(relocation) => {
+                clusters::relocate(db, relocation).await?;
+                continue;
+            }
+        };
         match record_one(db, verdict).await? {
             Effect::Changed(status) => {
                 append_event(db, &verdict.dataset, verdict.id).await?;
@@ -128,9 +152,10 @@ pub(crate) async fn insert_verdict(
 ) -> Result<bool, CatalogError> {
     let inserted = sqlx::query(
         "INSERT INTO captures (id, dataset_id, status, reason, detail, twin_id, phash_distance, \
-         pdq_distance, scores, group_id, split, table_version, decided_at_us, label, sha256, \
-         received_at_us) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+         pdq_distance, scores, group_id, split, table_version, decided_at_us, cluster_id, \
+         cluster_distance, outlier, label, sha256, received_at_us) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19) \
          ON CONFLICT DO NOTHING",
     );
     let inserted = bind_verdict(inserted, verdict)
@@ -148,7 +173,8 @@ async fn decide_queued(db: &mut AnyConnection, verdict: &Capture) -> Result<bool
     let decided = sqlx::query(
         "UPDATE captures SET status = $3, reason = $4, detail = $5, twin_id = $6, \
          phash_distance = $7, pdq_distance = $8, scores = $9, group_id = $10, split = $11, \
-         table_version = $12, decided_at_us = $13, \
+         table_version = $12, decided_at_us = $13, cluster_id = $14, cluster_distance = $15, \
+         outlier = $16, \
          event = CASE WHEN $12 IS NULL THEN event END \
          WHERE id = $1 AND dataset_id = $2 AND status = 'queued'",
     );
@@ -159,7 +185,7 @@ async fn decide_queued(db: &mut AnyConnection, verdict: &Capture) -> Result<bool
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
 
-/// `$1` to `$13`.
+/// `$1` to `$16`.
 fn bind_verdict<'q>(query: Query<'q>, verdict: &'q Capture) -> Query<'q> {
     let scores = verdict.scores.as_ref();
     let scores = scores.map(|s| serde_json::to_string(s).expect("numbers have a JSON form"));
@@ -177,6 +203,9 @@ fn bind_verdict<'q>(query: Query<'q>, verdict: &'q Capture) -> Query<'q> {
         .bind(verdict.split.map(Split::as_str))
         .bind(verdict.table_version)
         .bind(verdict.decided_at.map(|at| at.timestamp_micros()))
+        .bind(verdict.cluster.map(|place| place.cluster_id))
+        .bind(verdict.cluster.map(|place| place.distance))
+        .bind(verdict.cluster.map(|place| i64::from(place.outlier)))
 }
 
 /// Appends an event under the dataset's next number, and now and then removes the oldest.
@@ -213,14 +242,18 @@ pub(crate) async fn append_event(
     Ok(())
 }
 
-/// The verdict in an event; none, with a warning, if it is not one.
-fn read_verdict(event: &CaptureDecided) -> Option<Capture> {
-    let verdict = parse_verdict(event);
-    if let Err(fault) = &verdict {
+/// What an event says; none, with a warning, if it cannot be read.
+fn read_told(event: &CaptureDecided) -> Option<Told> {
+    let told = if event.status.is_empty() && event.cluster_id.is_some() {
+        clusters::parse_relocation(event).map(Told::Relocation)
+    } else {
+        parse_verdict(event).map(|verdict| Told::Verdict(Box::new(verdict)))
+    };
+    if let Err(fault) = &told {
         tracing::warn!(capture = %event.capture_id.escape_debug(), fault,
             "an unreadable verdict is dropped");
     }
-    verdict.ok()
+    told.ok()
 }
 
 fn parse_verdict(event: &CaptureDecided) -> Result<Capture, String> {
@@ -250,6 +283,7 @@ fn parse_verdict(event: &CaptureDecided) -> Result<Capture, String> {
         scores: event.scores.map(Scores::from).filter(finite),
         group_id: event.group_id.as_ref().map(id).transpose()?,
         split: split.flatten(),
+        cluster: clusters::place(event),
         table_version: event.table_version,
         sha256: Sha256::try_from(event.sha256.as_slice())
             .map_err(|e| e.to_string())?

@@ -176,9 +176,11 @@ pub struct DatasetPolicy {
     pub near_duplicates: NearDuplicates,
     /// Two photos are near-duplicates if no more than this many of the 64 bits of `phash` differ, ...
     pub max_phash_distance: u32,
-    /// ... and no more than this many of the 256 bits of `pdq`.
+    /// ... and no more than this many of the 256 bits of `pdq`; or up to 32 more, and the cosine of
+    /// their embeddings' angle is at least 0.9. 0: only equal files and equal pixels are copies.
     pub max_pdq_distance: u32,
-    /// Whether mirrored and turned copies count; those are compared by `pdq` alone.
+    /// Whether mirrored and turned copies count; those are compared by `pdq` alone, of which no
+    /// more than 31 bits may differ, or `max_pdq_distance` if that is less.
     pub turned_copies: TurnedCopies,
     /// What happens to labels that are not listed.
     pub unknown_labels: UnknownLabels,
@@ -413,6 +415,9 @@ pub struct Capture {
     /// The part of the data it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// What kind of photo it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<CapturePlace>,
     /// The version of the photos table from which on it is a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_version: Option<i64>,
@@ -423,6 +428,17 @@ pub struct Capture {
     /// When it was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_at: Option<DateTime<Utc>>,
+}
+
+/// Where an accepted photo stands among the others, by its looks alone.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CapturePlace {
+    /// Its kind of photo.
+    pub cluster_id: i64,
+    /// 1 less the cosine of the angle between its embedding and the middle of its kind.
+    pub distance: f64,
+    /// It looked like nothing seen before.
+    pub outlier: bool,
 }
 
 /// Answer to `GET /v1/datasets/{dataset}/captures`.
@@ -455,6 +471,37 @@ pub struct DuplicateList {
     pub next: Option<String>,
 }
 
+/// A kind of photo, found by looks alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Cluster {
+    /// Its id, which it keeps while the dataset grows.
+    pub cluster_id: i64,
+    /// How many accepted photos are of this kind.
+    pub num_photos: u64,
+    /// Of these, how many looked like nothing seen before when they were placed.
+    pub num_outliers: u64,
+    /// How many of its photos have which label, the most frequent first; ten at most.
+    pub labels: Vec<ClusterLabel>,
+    /// The photos nearest to its middle, the nearest first; five at most.
+    pub representatives: Vec<CaptureId>,
+}
+
+/// A label within a kind of photo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterLabel {
+    /// The label.
+    pub label: String,
+    /// How many photos of the kind have it.
+    pub num_photos: u64,
+}
+
+/// Answer to `GET /v1/datasets/{dataset}/clusters`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterList {
+    /// The largest first; a thousand at most.
+    pub clusters: Vec<Cluster>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -463,7 +510,7 @@ mod tests {
     fn a_policy_given_in_part_keeps_the_other_defaults_and_refuses_a_misspelling() {
         let policy: DatasetPolicy = serde_json::from_str(r#"{"near_duplicates":"group"}"#).unwrap();
         assert_eq!(policy.near_duplicates, NearDuplicates::Group);
-        assert_eq!(policy.max_pdq_distance, 31);
+        assert_eq!(policy.max_pdq_distance, 47);
         assert!(serde_json::from_str::<DatasetPolicy>(r#"{"near_duplicate":"group"}"#).is_err());
     }
 }

@@ -116,6 +116,9 @@ pub fn photos() -> SchemaRef {
         Field::new("kafka", DataType::Struct(kafka_fields()), false),
         // Tables are older than what follows: each is added to those that lack it.
         optional(text("embedding_model")),
+        optional(float("cluster_distance")),
+        Field::new("outlier", DataType::Boolean, true),
+        optional(long("cluster_fit")),
     ];
     Arc::new(Schema::new_with_metadata(
         fields,

@@ -3,13 +3,13 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{captures, datasets, duplicates, events, keys};
+use super::{captures, clusters, datasets, duplicates, events, keys};
 
 #[derive(OpenApi)]
 #[openapi(
     paths(
         datasets::create, datasets::list, datasets::show, datasets::patch, datasets::delete,
-        datasets::stats, captures::list, captures::show, duplicates::list, events::follow, keys::create,
+        datasets::stats, captures::list, captures::show, clusters::list, duplicates::list, events::follow, keys::create,
         keys::list, keys::revoke,
     ),
     components(schemas(schemas::http::Problem)),

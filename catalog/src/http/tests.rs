@@ -1,6 +1,7 @@
 //! The routes, through the real router and a real file: one module for each subject.
 
 mod captures;
+mod clusters;
 mod datasets;
 mod duplicates;
 mod events;

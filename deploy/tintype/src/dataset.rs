@@ -5,7 +5,8 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::{Args, Subcommand};
 use schemas::Label;
 use schemas::http::{
-    CreateDataset, Dataset, DatasetPolicy, NearDuplicates, Quality, TurnedCopies, UnknownLabels,
+    Cluster, CreateDataset, Dataset, DatasetPolicy, NearDuplicates, Quality, TurnedCopies,
+    UnknownLabels,
 };
 
 use crate::cli::{Column, Exit, Failure, Global, Table, one_of, print, print_json, verdict_line};
@@ -51,6 +52,15 @@ Examples:
   tintype dataset duplicates cats
   tintype dataset duplicates cats --json | jq '{group_id, copies: (.copies | length)}'")]
     Duplicates {
+        /// Its name or id
+        name: String,
+    },
+    /// List what kinds of photo a dataset holds, found by looks alone
+    #[command(after_help = "\
+Examples:
+  tintype dataset clusters cats
+  tintype dataset clusters cats --json | jq '.clusters[] | {cluster_id, labels}'")]
+    Clusters {
         /// Its name or id
         name: String,
     },
@@ -144,6 +154,18 @@ pub async fn run(global: &Global, command: DatasetCommand) -> anyhow::Result<Exi
             }
         }
         DatasetCommand::Duplicates { name } => list_duplicates(global, &client, &name).await?,
+        DatasetCommand::Clusters { name } => {
+            let list = client.clusters(&name).await?;
+            if global.json {
+                print_json(&list)?;
+            } else if list.clusters.is_empty() {
+                print(format!(
+                    "dataset {name} has no kinds of photo yet: they are found from 20 photos with embeddings on"
+                ))?;
+            } else {
+                print(kinds(&list.clusters).plain())?;
+            }
+        }
         DatasetCommand::Delete { name, yes } => {
             let dataset = client.dataset(&name).await?;
             if !yes {
@@ -191,6 +213,35 @@ async fn list_duplicates(global: &Global, client: &Client, name: &str) -> anyhow
         print(format!("dataset {name} has nothing twice"))?;
     }
     Ok(())
+}
+
+/// Labels told of each kind; `--json` has ten.
+const SHOWN_KIND_LABELS: usize = 3;
+
+fn kinds(clusters: &[Cluster]) -> Table {
+    let columns = vec![
+        Column::figures("cluster"),
+        Column::figures("photos"),
+        Column::figures("odd ones"),
+        Column::text("labels"),
+        Column::text("for example"),
+    ];
+    let mut table = Table::new(columns);
+    for cluster in clusters {
+        let labels = cluster.labels.iter().take(SHOWN_KIND_LABELS);
+        let labels: Vec<String> = labels
+            .map(|label| format!("{} {}", label.num_photos, label.label))
+            .collect();
+        let example = cluster.representatives.first();
+        table.row([
+            cluster.cluster_id.to_string(),
+            cluster.num_photos.to_string(),
+            cluster.num_outliers.to_string(),
+            labels.join(", "),
+            example.map_or_else(String::new, ToString::to_string),
+        ]);
+    }
+    table
 }
 
 fn wanted(args: CreateArgs) -> CreateDataset {

@@ -6,6 +6,7 @@ use schemas::events::photo_prepared::Result as Prepared;
 use schemas::events::{CaptureDecided, CaptureReceived, Original, Photo, PhotoPrepared};
 use schemas::{CaptureId, Reason, Split, Status};
 
+use super::clusters::Place;
 use super::judge::Verdict;
 
 /// When a shard is full.
@@ -44,6 +45,8 @@ pub struct AcceptedRow {
     pub split: Split,
     /// How well it fits its label, 0 to 1; none where that cannot be told.
     pub label_score: Option<f32>,
+    /// What kind of photo it is; none where that cannot be told.
+    pub place: Option<Place>,
     /// Which code prepared it.
     pub pipeline_version: String,
     /// Its offset in the partition.
@@ -115,6 +118,7 @@ impl Batch {
                     group,
                     split,
                     label_score,
+                    place,
                 },
                 Some(Prepared::Photo(photo)),
             ) => {
@@ -127,6 +131,7 @@ impl Batch {
                     group,
                     split,
                     label_score,
+                    place,
                     pipeline_version,
                     offset,
                 });

@@ -4,6 +4,7 @@
 use schemas::Sha256;
 use schemas::events::Photo;
 
+use super::sketch::Sketch;
 use crate::turn::Turn;
 
 /// The fingerprints of one photo.
@@ -22,6 +23,8 @@ pub struct Fingerprints {
     /// `pdq` of the seven other positions; not known of rows, whose other positions
     /// nobody asks for, and of records of an older version.
     pub turned: Option<[Pdq; Turn::OTHERS.len()]>,
+    /// What its embedding says, if it has one.
+    pub sketch: Option<Sketch>,
 }
 
 /// A PDQ hash.
@@ -38,6 +41,7 @@ impl Fingerprints {
             pdq: Pdq::from_bytes(&photo.pdq)?,
             pdq_quality: photo.pdq_quality,
             turned: turned(&photo.pdq_turned),
+            sketch: Sketch::of(&photo.embedding_model, &photo.embedding),
         })
     }
 

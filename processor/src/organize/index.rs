@@ -10,8 +10,10 @@ use schemas::events::Policy;
 use schemas::events::policy::TurnedCopies;
 use schemas::{CaptureId, Reason, Sha256};
 
+use super::clusters::Clusters;
 use super::fingerprints::{Fingerprints, Pdq};
 use super::plausibility::Looks;
+use super::sketch::Sketch;
 use crate::turn::Turn;
 
 /// PDQ hashes of pictures with less detail than this say nothing (PDQ's own advice),
@@ -23,6 +25,24 @@ const MIN_PDQ_QUALITY: u32 = 50;
 /// the distance is less than a quarter. Larger costs look-ups, eight times as many for four
 /// bits; smaller loses copies.
 const MIN_COARSE_RADIUS: u32 = 7;
+
+/// A picture in another position must be so near in `pdq`, or as near as the policy says if
+/// that is less: there are seven chances for an accident, and no second hash.
+const MAX_TURNED_PDQ_DISTANCE: u32 = 31;
+
+/// Where embeddings are at hand they judge pictures whose `pdq` differs in up to so many
+/// bits more than the policy allows: crops, mostly. More finds other photos of the class.
+const MORE_PDQ_DISTANCE: u32 = 32;
+/// So alike they must be then. Of look-alikes within that distance none was, of crops by
+/// five percent two in three.
+const MIN_LIKENESS_PERCENT: u32 = 90;
+/// Up to so many photos those that lie as the new one does are looked for by a scan, some
+/// tenths of a millisecond for a million, which finds them whatever changed in the coarse bits: a
+/// logo changes up to 17 of these. Beyond, embeddings are not asked, and the look-up goes by
+/// [`MIN_COARSE_RADIUS`].
+const MAX_SCANNED: usize = 1_000_000;
+/// Larger passes on more that has nothing to do with the photo: 1 in 1,200 at 19.
+const SCANNED_RADIUS: u32 = 19;
 
 /// The photo that another one is a copy of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +57,8 @@ pub struct Twin {
     pub phash_distance: Option<u32>,
     /// Bits of 256 that differ, for a near-duplicate.
     pub pdq_distance: Option<u32>,
+    /// The cosine of the embeddings' angle, in percent, where the hashes were not sure.
+    pub likeness_percent: Option<u32>,
     /// How this picture must be laid to look like the other.
     pub turn: Turn,
 }
@@ -48,6 +70,8 @@ struct Hashed {
     pdq: Pdq,
     /// Its place in `photos`.
     number: u32,
+    /// Its place in `sketches`.
+    sketch: Option<u32>,
 }
 
 /// All photos of one dataset, those of the open shard included.
@@ -61,8 +85,12 @@ pub struct Index {
     /// The coarse codes of the hashes below.
     coarse: duplicate_index::Index,
     hashed: Vec<Hashed>,
+    /// Of those among them that have embeddings; while they are looked at.
+    sketches: Vec<Sketch>,
     /// What the photos of each label look like.
     pub looks: Looks,
+    /// Which kinds of photo there are.
+    pub clusters: Clusters,
 }
 
 impl Index {
@@ -73,7 +101,7 @@ impl Index {
 
     /// The memory that it takes, in that of captures (250 bytes).
     pub fn weight(&self) -> usize {
-        self.judged.len() + self.looks.num_kept() * 5
+        self.judged.len() + (self.looks.num_kept() + self.clusters.num_kept()) * 5
     }
 
     /// Whether this capture was judged before.
@@ -98,10 +126,14 @@ impl Index {
         self.by_pixels.entry(prints.pixel_sha256).or_insert(number);
         if prints.pdq_quality >= MIN_PDQ_QUALITY && self.coarse.push(prints.pdq.coarse()).is_some()
         {
+            let sketch = prints.sketch.filter(|_| self.hashed.len() < MAX_SCANNED);
+            let place = u32::try_from(self.sketches.len()).ok();
+            self.sketches.extend(sketch);
             self.hashed.push(Hashed {
                 phash: prints.phash,
                 pdq: prints.pdq,
                 number,
+                sketch: sketch.and(place),
             });
         }
     }
@@ -147,24 +179,77 @@ impl Index {
         };
         let positions: Vec<(Turn, Pdq)> = prints.positions().take(num_positions).collect();
         let codes: Vec<u64> = positions.iter().map(|(_, pdq)| pdq.coarse()).collect();
-        let radius = MIN_COARSE_RADIUS.max(policy.max_pdq_distance / 4);
-        self.coarse.within(&codes, radius, |hit| {
-            let (turn, pdq) = positions[hit.query];
+        let Some((upright, turned)) = codes.split_first() else {
+            return;
+        };
+        self.each_upright(*upright, prints, policy, &mut take);
+        let most = policy.max_pdq_distance.min(MAX_TURNED_PDQ_DISTANCE);
+        self.coarse.within(turned, coarse_radius(most), |hit| {
+            let (turn, pdq) = positions[hit.query + 1];
             let hashed = &self.hashed[hit.position as usize];
-            // Only of the upright position there is a second hash.
-            let phash_distance =
-                (turn == Turn::default()).then(|| (prints.phash ^ hashed.phash).count_ones());
-            let near = Nearest {
-                pdq_distance: pdq.distance(hashed.pdq),
-                turn,
-                phash_distance,
-                number: hashed.number,
-            };
-            if near.pdq_distance <= policy.max_pdq_distance
-                && phash_distance.is_none_or(|bits| bits <= policy.max_phash_distance)
-            {
-                take(near);
+            let pdq_distance = pdq.distance(hashed.pdq);
+            if pdq_distance <= most {
+                take(Nearest {
+                    pdq_distance,
+                    turn,
+                    // Only of the upright position there is a second hash.
+                    phash_distance: None,
+                    number: hashed.number,
+                    likeness_percent: None,
+                });
             }
+        });
+    }
+
+    /// Those that lie as this one does: near by both hashes, or not far by them and alike
+    /// by their embeddings.
+    fn each_upright(
+        &self,
+        code: u64,
+        prints: &Fingerprints,
+        policy: &Policy,
+        take: &mut impl FnMut(Nearest),
+    ) {
+        let sketch = prints
+            .sketch
+            .filter(|_| self.hashed.len() <= MAX_SCANNED && policy.max_pdq_distance > 0);
+        let most = match sketch {
+            Some(_) => policy.max_pdq_distance + MORE_PDQ_DISTANCE,
+            None => policy.max_pdq_distance,
+        };
+        let radius = if self.hashed.len() <= MAX_SCANNED {
+            SCANNED_RADIUS
+        } else {
+            coarse_radius(most)
+        };
+        self.coarse.within(&[code], radius, |hit| {
+            let hashed = &self.hashed[hit.position as usize];
+            let pdq_distance = prints.pdq.distance(hashed.pdq);
+            if pdq_distance > most {
+                return;
+            }
+            let phash_distance = (prints.phash ^ hashed.phash).count_ones();
+            let is_near = pdq_distance <= policy.max_pdq_distance
+                && phash_distance <= policy.max_phash_distance;
+            let likeness_percent = if is_near {
+                None
+            } else {
+                let known = hashed.sketch.and_then(|at| self.sketches.get(at as usize));
+                let likeness = sketch.zip(known);
+                let likeness = likeness.and_then(|(new, known)| new.likeness_percent(known));
+                let Some(percent) = likeness.filter(|percent| *percent >= MIN_LIKENESS_PERCENT)
+                else {
+                    return;
+                };
+                Some(percent)
+            };
+            take(Nearest {
+                pdq_distance,
+                turn: Turn::default(),
+                phash_distance: Some(phash_distance),
+                number: hashed.number,
+                likeness_percent,
+            });
         });
     }
 
@@ -176,6 +261,7 @@ impl Index {
             reason,
             phash_distance: near.and_then(|near| near.phash_distance),
             pdq_distance: near.map(|near| near.pdq_distance),
+            likeness_percent: near.and_then(|near| near.likeness_percent),
             turn: near.map(|near| near.turn).unwrap_or_default(),
         })
     }
@@ -188,6 +274,12 @@ struct Nearest {
     turn: Turn,
     phash_distance: Option<u32>,
     number: u32,
+    likeness_percent: Option<u32>,
+}
+
+/// How many of the coarse bits may differ where so many of all bits may.
+fn coarse_radius(max_pdq_distance: u32) -> u32 {
+    MIN_COARSE_RADIUS.max(max_pdq_distance / 4)
 }
 
 #[cfg(test)]
@@ -202,6 +294,7 @@ mod tests {
             pdq: Pdq([phash, 0, 0, 0]),
             pdq_quality: 100,
             turned: None,
+            sketch: None,
         }
     }
 
@@ -268,6 +361,46 @@ mod tests {
         index.add_photo(ids[1], ids[1], &prints(3, 0x00ff));
         let twin = index.find_twin(&mirrored, &policy()).unwrap();
         assert_eq!((twin.id, twin.turn.words()), (ids[1], None));
+    }
+
+    #[test]
+    fn embeddings_judge_what_the_hashes_leave_open() {
+        let sketch = |model, axis: usize| {
+            let embedding: Vec<f32> = (0..640)
+                .map(|at| if at / 64 == axis { 1.0 } else { 0.0 })
+                .collect();
+            Sketch::of(model, &embedding)
+        };
+        let known = Fingerprints {
+            sketch: sketch("net", 0),
+            ..prints(1, 0)
+        };
+        let mut index = Index::default();
+        let id = CaptureId::new();
+        index.add_photo(id, id, &known);
+        let asked = |num_bits: u32, sketch| Fingerprints {
+            phash: u64::MAX,
+            pdq: Pdq([0, (1 << num_bits) - 1, 0, 0]),
+            sketch,
+            ..prints(2, 0)
+        };
+        let twin = index.find_twin(&asked(34, sketch("net", 0)), &policy());
+        let twin = twin.unwrap();
+        assert_eq!((twin.id, twin.likeness_percent), (id, Some(100)));
+        assert_eq!(twin.pdq_distance, Some(34));
+        let is_found = |asked| index.find_twin(&asked, &policy()).is_some();
+        assert!(!is_found(asked(35, sketch("net", 0))), "too far");
+        assert!(!is_found(asked(34, sketch("net", 1))), "another picture");
+        assert!(!is_found(asked(34, sketch("another", 0))), "another model");
+        assert!(!is_found(asked(34, None)), "no embedding");
+        let exact_only = Policy {
+            max_pdq_distance: 0,
+            ..policy()
+        };
+        assert_eq!(
+            index.find_twin(&asked(9, sketch("net", 0)), &exact_only),
+            None
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use schemas::events::policy::{NearDuplicates, Quality};
 use schemas::events::{PhotoPrepared, Policy, Rejection};
 use schemas::{CaptureId, Reason, Split, Status};
 
+use super::clusters::Place;
 use super::fingerprints::Fingerprints;
 use super::index::{Index, Twin};
 use super::plausibility::Fit;
@@ -23,6 +24,8 @@ pub enum Verdict {
         split: Split,
         /// How well it fits its label, if that can be told.
         label_score: Option<f32>,
+        /// What kind of photo it is, if that can be told.
+        place: Option<Place>,
     },
     /// It does not.
     Declined {
@@ -103,11 +106,13 @@ pub fn judge(id: CaptureId, prepared: &PhotoPrepared, index: &Index) -> Verdict 
         return declined(Reason::ImplausibleLabel, implausible(label, fit), None);
     }
     let label_score = fit.map(|fit| fit.score);
+    let place = index.clusters.place(model, &photo.embedding);
     let Some(twin) = twin else {
         return Verdict::Accepted {
             group: id,
             split: Split::of_group(id),
             label_score,
+            place,
         };
     };
     // One that is near photos of several groups joins the oldest. That must not put one
@@ -126,6 +131,7 @@ pub fn judge(id: CaptureId, prepared: &PhotoPrepared, index: &Index) -> Verdict 
         group,
         split: Split::of_group(group),
         label_score,
+        place,
     }
 }
 
@@ -156,6 +162,13 @@ fn declined(reason: Reason, detail: String, twin: Option<Twin>) -> Verdict {
 
 fn describe(twin: &Twin) -> String {
     let id = twin.id;
+    if let (Some(percent), Some(pdq)) = (twin.likeness_percent, twin.pdq_distance) {
+        return format!(
+            "{pdq} of 256 pdq bits differ from {id}, and the embeddings are alike: \
+             the cosine of their angle is {:.2}",
+            f64::from(percent) / 100.0
+        );
+    }
     match (twin.phash_distance, twin.pdq_distance, twin.turn.words()) {
         (Some(phash), Some(pdq), _) => {
             format!("{phash} of 64 phash bits and {pdq} of 256 pdq bits differ from {id}")
@@ -239,6 +252,7 @@ mod tests {
                 group: id,
                 split: Split::of_group(id),
                 label_score: None,
+                place: None,
             }
         );
     }
@@ -264,6 +278,7 @@ mod tests {
                 group: first,
                 split: Split::of_group(first),
                 label_score: None,
+                place: None,
             }
         );
         // The same file adds nothing to a group.
@@ -307,7 +322,8 @@ mod tests {
                     Verdict::Accepted {
                         group: older,
                         split,
-                        label_score: None
+                        label_score: None,
+                        place: None,
                     }
                 );
             } else {

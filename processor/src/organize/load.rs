@@ -3,7 +3,10 @@
 
 use std::pin::pin;
 
-use arrow::array::{Array as _, AsArray as _, Float32Array, ListArray, RecordBatch, StringArray};
+use arrow::array::{
+    Array as _, AsArray as _, BooleanArray, Float32Array, Int64Array, ListArray, RecordBatch,
+    StringArray,
+};
 use arrow::datatypes::{Float32Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use deltalake_core::DeltaTable;
 use deltalake_core::logstore::parquet_reader::ParquetObjectReader;
@@ -13,9 +16,11 @@ use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use schemas::events::{CaptureDecided, Scores};
 use schemas::{CaptureId, Sha256, Status};
 
+use super::clusters::Place;
 use super::delta::{Tables, table_store};
 use super::fingerprints::{Fingerprints, Pdq};
 use super::index::Index;
+use super::sketch::Sketch;
 use crate::error::ProcessorError;
 
 /// Rows read at a time: 5 MB of embeddings. More only takes memory.
@@ -81,6 +86,10 @@ const PHOTO_COLUMNS: &[&str] = &[
     "kafka.offset",
     "embedding",
     "embedding_model",
+    "cluster_id",
+    "outlier",
+    "cluster_fit",
+    "cluster_distance",
 ];
 
 const REJECTION_COLUMNS: &[&str] = &[
@@ -165,10 +174,16 @@ fn photos(
     let group = rows.column_by_name("group_id")?.as_string_opt::<i32>()?;
     let split = rows.column_by_name("split")?.as_string_opt::<i32>()?;
     let embeddings = Embeddings::of(rows);
+    let places = Places::of(rows);
     for row in 0..rows.num_rows() {
         let id: CaptureId = facts.id.value(row).parse().ok()?;
+        let mut sketch = None;
         if let Some((model, embedding)) = embeddings.as_ref().and_then(|of| of.row(row)) {
+            sketch = Sketch::of(model, embedding.values());
             let label = facts.label.value(row);
+            let place = places.as_ref().and_then(|places| places.row(row));
+            let (clusters, features) = (&mut loaded.index.clusters, embedding.values());
+            clusters.add(model, id, features, place.as_ref());
             loaded.index.looks.add(model, id, label, embedding.values());
         }
         let prints = Fingerprints {
@@ -178,6 +193,7 @@ fn photos(
             pdq: Pdq::from_bytes(pdq.value(row))?,
             pdq_quality: pdq_quality.value(row).try_into().ok()?,
             turned: None,
+            sketch,
         };
         loaded
             .index
@@ -190,7 +206,11 @@ fn photos(
                         .value(row),
                 )
             };
+            let place = places.as_ref().and_then(|places| places.row(row));
             loaded.outcomes.push(CaptureDecided {
+                cluster_id: place.map(|place| place.cluster),
+                cluster_distance: place.map(|place| place.distance),
+                outlier: place.map(|place| place.is_outlier),
                 status: Status::Accepted.to_string(),
                 group_id: Some(group.value(row).to_owned()),
                 split: Some(split.value(row).to_owned()),
@@ -260,6 +280,37 @@ impl<'a> Embeddings<'a> {
         let list = self.lists.value(row);
         let values = list.as_primitive_opt::<Float32Type>()?.clone();
         Some((self.models.value(row), values))
+    }
+}
+
+/// What kinds of photo the rows say they are. Shards older than kinds have no such columns.
+struct Places<'a> {
+    ids: &'a Int64Array,
+    distances: &'a Float32Array,
+    outliers: &'a BooleanArray,
+    fits: &'a Int64Array,
+}
+
+impl<'a> Places<'a> {
+    fn of(rows: &'a RecordBatch) -> Option<Self> {
+        Some(Self {
+            ids: rows.column_by_name("cluster_id")?.as_primitive_opt()?,
+            distances: rows
+                .column_by_name("cluster_distance")?
+                .as_primitive_opt()?,
+            outliers: rows.column_by_name("outlier")?.as_boolean_opt()?,
+            fits: rows.column_by_name("cluster_fit")?.as_primitive_opt()?,
+        })
+    }
+
+    fn row(&self, row: usize) -> Option<Place> {
+        let is_known = self.ids.is_valid(row) && self.fits.is_valid(row);
+        is_known.then(|| Place {
+            cluster: self.ids.value(row),
+            distance: self.distances.value(row),
+            is_outlier: self.outliers.value(row),
+            fitted_at: u64::try_from(self.fits.value(row)).unwrap_or_default(),
+        })
     }
 }
 

@@ -9,9 +9,15 @@ pub use stage::{OrganizeSettings, run};
 
 mod fingerprints;
 
+mod sketch;
+
+mod direction;
+
 mod index;
 
 pub mod plausibility;
+
+pub mod clusters;
 
 mod judge;
 

@@ -4,6 +4,7 @@ use schemas::events::photo_prepared::Result as Prepared;
 use schemas::events::{CaptureDecided, PhotoPrepared};
 use schemas::{CaptureId, Status};
 
+use super::clusters::Moved;
 use super::judge::Verdict;
 
 /// The outcome of a record that was judged just now.
@@ -24,10 +25,18 @@ pub fn outcome(id: CaptureId, prepared: &PhotoPrepared, verdict: &Verdict) -> Ca
         ..CaptureDecided::default()
     };
     match verdict {
-        Verdict::Accepted { group, split, .. } => CaptureDecided {
+        Verdict::Accepted {
+            group,
+            split,
+            place,
+            ..
+        } => CaptureDecided {
             status: Status::Accepted.to_string(),
             group_id: Some(group.to_string()),
             split: Some(split.to_string()),
+            cluster_id: place.map(|place| place.cluster),
+            cluster_distance: place.map(|place| place.distance),
+            outlier: place.map(|place| place.is_outlier),
             ..told
         },
         Verdict::Declined {
@@ -44,5 +53,16 @@ pub fn outcome(id: CaptureId, prepared: &PhotoPrepared, verdict: &Verdict) -> Ca
             pdq_distance: twin.and_then(|twin| twin.pdq_distance),
             ..told
         },
+    }
+}
+
+/// Says where a photo that was accepted before belongs by now.
+pub fn relocation(moved: &Moved) -> CaptureDecided {
+    CaptureDecided {
+        capture_id: moved.id.to_string(),
+        cluster_id: Some(moved.place.cluster),
+        cluster_distance: Some(moved.place.distance),
+        outlier: Some(moved.place.is_outlier),
+        ..CaptureDecided::default()
     }
 }

@@ -15,7 +15,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use schemas::CaptureId;
-use sha2::{Digest as _, Sha256};
+
+use super::direction::{Direction, hash};
 
 /// Photos of a label below which nothing is said about it: neither that a photo fits it
 /// badly, nor that another photo looks like it. Fewer, and a label's first photos are
@@ -38,10 +39,6 @@ const FADE: f32 = 0.1;
 /// The logistic curve from margin to probability.
 const CURVE: (f32, f32) = (3.68, 5.22);
 
-/// An embedding of length 1 times this, rounded: entries are mostly below a tenth, so that
-/// seven bits hold them; the few beyond a quarter are cut.
-const SCALE: f32 = 508.0;
-
 /// What the photos of one dataset look like, label by label.
 #[derive(Debug, Default)]
 pub struct Looks {
@@ -63,14 +60,6 @@ struct Look {
     sum: Vec<i64>,
     /// By the hash of the photo's id: the smallest stay.
     kept: BTreeMap<u64, Direction>,
-}
-
-/// An embedding without its length, rounded.
-#[derive(Debug)]
-struct Direction {
-    values: Box<[i8]>,
-    /// Of `values`: about [`SCALE`].
-    length: f64,
 }
 
 /// How well a photo fits its label.
@@ -136,7 +125,7 @@ impl Looks {
 impl Model {
     fn add(&mut self, id: CaptureId, label: &str, photo: Direction) {
         const MAX_LABELS: usize = MAX_KEPT / MIN_KEPT_PER_LABEL;
-        let num_features = photo.values.len();
+        let num_features = photo.values().len();
         let key = hash(label.as_bytes());
         let is_full = self.labels.len() >= MAX_LABELS;
         if is_full
@@ -159,7 +148,7 @@ impl Model {
             return;
         }
         look.num_photos = look.num_photos.saturating_add(1);
-        for (sum, value) in look.sum.iter_mut().zip(&photo.values) {
+        for (sum, value) in look.sum.iter_mut().zip(photo.values()) {
             *sum += i64::from(*value);
         }
         look.kept.insert(hash(id.to_string().as_bytes()), photo);
@@ -215,7 +204,7 @@ fn means(photo: &Direction, looks: &[&Look]) -> Vec<f32> {
             let dot: i64 = look
                 .sum
                 .iter()
-                .zip(&photo.values)
+                .zip(photo.values())
                 .map(|(sum, value)| sum * i64::from(*value))
                 .sum();
             let square: i128 = look
@@ -223,7 +212,7 @@ fn means(photo: &Direction, looks: &[&Look]) -> Vec<f32> {
                 .iter()
                 .map(|sum| i128::from(*sum) * i128::from(*sum))
                 .sum();
-            let length = (square as f64).sqrt() * photo.length;
+            let length = (square as f64).sqrt() * photo.length();
             (dot as f64 / length.max(1.0)) as f32
         })
         .collect();
@@ -240,37 +229,6 @@ fn parts(mut weights: Vec<f32>) -> Vec<f32> {
     let sum: f32 = weights.iter().sum();
     weights.iter_mut().for_each(|weight| *weight /= sum);
     weights
-}
-
-impl Direction {
-    /// None for an embedding that has none.
-    fn of(embedding: &[f32]) -> Option<Self> {
-        let square: f64 = embedding.iter().map(|v| f64::from(*v).powi(2)).sum();
-        if !square.is_finite() || square <= 0.0 {
-            return None;
-        }
-        let factor = SCALE / square.sqrt() as f32;
-        let round = |value: &f32| (value * factor).round().clamp(-127.0, 127.0) as i8;
-        let values: Box<[i8]> = embedding.iter().map(round).collect();
-        let length = f64::from(dot(&values, &values)).sqrt();
-        (length > 0.0).then_some(Self { values, length })
-    }
-
-    fn cosine(&self, other: &Self) -> f32 {
-        let dot = f64::from(dot(&self.values, &other.values));
-        (dot / (self.length * other.length)) as f32
-    }
-}
-
-/// Exact: 2,048 products of seven bits fit 32.
-fn dot(a: &[i8], b: &[i8]) -> i32 {
-    let products = a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b));
-    products.sum()
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let digest = Sha256::digest(bytes);
-    u64::from_le_bytes(std::array::from_fn(|at| digest[at]))
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 //!
 //! Pictures are stored as they are: PLAIN, no dictionary, no statistics, uncompressed
 //! (they are compressed already), at most 16 rows a page, so that one photo is one small
-//! range of the file. Rows are sorted by label; bloom filters help find an id or a hash.
+//! range of the file. Rows are sorted by label and
+//! kind; bloom filters help find an id or a hash.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Float32Array, Float32Builder, Int32Array, Int64Array, ListBuilder,
-    RecordBatch, StringArray, StringBuilder, StructArray, StructBuilder, TimestampMicrosecondArray,
-    new_null_array,
+    ArrayRef, BinaryBuilder, BooleanArray, Float32Array, Float32Builder, Int32Array, Int64Array,
+    ListBuilder, RecordBatch, StringArray, StringBuilder, StructArray, StructBuilder,
+    TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Fields, SchemaRef};
+use arrow::datatypes::{Fields, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -20,6 +21,7 @@ use schemas::events::{CaptureReceived, Original, Scores};
 use schemas::{DatasetId, ObjectKey, Sha256, table};
 
 use super::batch::{AcceptedRow, DeclinedRow};
+use super::clusters::Place;
 use crate::error::ProcessorError;
 
 /// Rows that are turned into Arrow at a time: bounds the second copy of the pictures.
@@ -35,7 +37,8 @@ pub struct ShardFile {
     pub labels: (String, String),
 }
 
-/// The shard of these photos, sorted by label; of one label, in the order they came.
+/// The shard of these photos, sorted by label, then by kind of photo; of one kind, in the
+/// order they came.
 ///
 /// # Errors
 /// Arrow or Parquet refuses: our own fault.
@@ -44,12 +47,15 @@ pub fn photos(
     partition: i32,
     mut rows: Vec<AcceptedRow>,
 ) -> Result<ShardFile, ProcessorError> {
-    rows.sort_by(|a, b| (&a.capture.label, a.offset).cmp(&(&b.capture.label, b.offset)));
+    let cluster = |row: &AcceptedRow| row.place.map(|place| place.cluster);
+    rows.sort_by(|a, b| {
+        let (label, cluster_a) = (&a.capture.label, cluster(a));
+        (label, cluster_a, a.offset).cmp(&(&b.capture.label, cluster(b), b.offset))
+    });
     let labels = ends(rows.iter().map(|row| &row.capture.label));
-    let schema = table::photos();
     let num_rows = rows.len();
-    let bytes = write(schema.clone(), num_rows, rows, |chunk| {
-        photo_columns(&schema, dataset, partition, chunk)
+    let bytes = write(table::photos(), num_rows, rows, |chunk| {
+        photo_columns(dataset, partition, chunk)
     })?;
     Ok(ShardFile {
         bytes,
@@ -151,12 +157,7 @@ pub(crate) fn properties(num_rows: usize) -> WriterProperties {
     properties.build()
 }
 
-fn photo_columns(
-    schema: &SchemaRef,
-    dataset: &DatasetId,
-    partition: i32,
-    rows: &[AcceptedRow],
-) -> Vec<ArrayRef> {
+fn photo_columns(dataset: &DatasetId, partition: i32, rows: &[AcceptedRow]) -> Vec<ArrayRef> {
     let score = |pick: fn(&Scores) -> f32| -> ArrayRef {
         let scores = rows
             .iter()
@@ -170,12 +171,6 @@ fn photo_columns(
     let captured = rows
         .iter()
         .map(|row| row.photo.captured_at_us.or(row.capture.captured_at_us));
-    let column_type = |name: &str| {
-        schema
-            .field_with_name(name)
-            .map(|field| field.data_type().clone())
-            .unwrap_or(DataType::Null)
-    };
     vec![
         texts(rows.iter().map(|row| row.id.to_string())),
         texts(rows.iter().map(|row| row.capture.label.as_str())),
@@ -210,7 +205,7 @@ fn photo_columns(
                 .collect::<Float32Array>(),
         ),
         texts(rows.iter().map(|row| row.group.to_string())),
-        new_null_array(&column_type("cluster_id"), rows.len()),
+        clusters(rows),
         texts(rows.iter().map(|row| row.split.as_str())),
         texts(rows.iter().map(|row| row.pipeline_version.as_str())),
         positions(partition, rows.iter().map(|row| row.offset)),
@@ -218,6 +213,21 @@ fn photo_columns(
             rows.iter().map(|row| {
                 Some(row.photo.embedding_model.as_str()).filter(|name| !name.is_empty())
             }),
+        ),
+        Arc::new(
+            places(rows)
+                .map(|place| place.map(|place| place.distance))
+                .collect::<Float32Array>(),
+        ),
+        Arc::new(
+            places(rows)
+                .map(|place| place.map(|place| place.is_outlier))
+                .collect::<BooleanArray>(),
+        ),
+        Arc::new(
+            places(rows)
+                .map(|place| place.and_then(|place| i64::try_from(place.fitted_at).ok()))
+                .collect::<Int64Array>(),
         ),
     ]
 }
@@ -369,6 +379,15 @@ fn embeddings(rows: &[AcceptedRow]) -> ArrayRef {
         builder.append(!row.photo.embedding.is_empty());
     }
     Arc::new(builder.finish())
+}
+
+fn places(rows: &[AcceptedRow]) -> impl Iterator<Item = Option<Place>> {
+    rows.iter().map(|row| row.place)
+}
+
+fn clusters(rows: &[AcceptedRow]) -> ArrayRef {
+    let ids = places(rows).map(|place| place.map(|place| place.cluster));
+    Arc::new(ids.collect::<Int64Array>())
 }
 
 fn positions(partition: i32, offsets: impl ExactSizeIterator<Item = i64>) -> ArrayRef {

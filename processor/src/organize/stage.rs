@@ -48,6 +48,9 @@ const MAX_INDEXED: usize = 4_000_000;
 /// broker is gone.
 const OUTCOMES_IN_FLIGHT: usize = 500;
 
+mod refit;
+use refit::awaits_fit;
+
 /// What the stage needs.
 #[derive(Clone)]
 pub struct OrganizeSettings {
@@ -151,6 +154,14 @@ impl Partition {
     }
 }
 
+fn dataset_of<'a>(
+    partitions: &'a mut HashMap<i32, Partition>,
+    partition: i32,
+    id: &DatasetId,
+) -> Option<&'a mut Dataset> {
+    partitions.get_mut(&partition)?.datasets.get_mut(id)
+}
+
 impl Organizer {
     async fn work(&mut self, shutdown: &CancellationToken) -> Result<(), ProcessorError> {
         loop {
@@ -227,11 +238,7 @@ impl Organizer {
                 state.datasets.insert(dataset_id.clone(), opened.0);
             }
         }
-        let Some(dataset) = self
-            .partitions
-            .get_mut(&partition)
-            .and_then(|p| p.datasets.get_mut(&dataset_id))
-        else {
+        let Some(dataset) = dataset_of(&mut self.partitions, partition, &dataset_id) else {
             return Ok(());
         };
         dataset.used_at = Instant::now();
@@ -246,6 +253,12 @@ impl Organizer {
                 "the stream gives offsets a second time: was an old copy of it restored? going on by ids");
             dataset.tables.begin_anew();
         }
+        if let Some(model) = awaits_fit(dataset, &prepared) {
+            self.fit_clusters(partition, &dataset_id, model).await?;
+        }
+        let Some(dataset) = dataset_of(&mut self.partitions, partition, &dataset_id) else {
+            return Ok(());
+        };
         let verdict = judged(id, &prepared, &dataset.index);
         remember(&mut dataset.index, id, &prepared, &verdict);
         let told = outcome(id, &prepared, &verdict);
@@ -388,7 +401,7 @@ impl Organizer {
             self.partitions.remove(&partition);
             return Ok(());
         }
-        let Some(dataset) = state.datasets.get_mut(id) else {
+        let Some(dataset) = dataset_of(&mut self.partitions, partition, id) else {
             return Ok(());
         };
         let Some(batch) = dataset.open.take() else {
@@ -539,13 +552,15 @@ fn remember(index: &mut Index, id: CaptureId, prepared: &PhotoPrepared, verdict:
         _ => None,
     };
     match (verdict, prints) {
-        (Verdict::Accepted { group, .. }, Some(prints)) => {
+        (Verdict::Accepted { group, place, .. }, Some(prints)) => {
             index.add_photo(id, *group, &prints);
             if let (Some(Prepared::Photo(photo)), Some(capture)) =
                 (&prepared.result, &prepared.capture)
             {
                 let model = &photo.embedding_model;
                 index.looks.add(model, id, &capture.label, &photo.embedding);
+                let place = place.as_ref();
+                index.clusters.add(model, id, &photo.embedding, place);
             }
         }
         _ => index.add_judged(id),

@@ -12,10 +12,11 @@
 //! 5. resize  to 256 on the short side; everything below sees this picture only
 //! 6. colour  to sRGB, then upright
 //! 7. scores  CleanVision's seven
-//! 8. prints  64-bit perceptual hash and PDQ
+//! 8. prints  64-bit perceptual hash and PDQ, of what is between black bars
 //! 9. encode  a new JPEG, with nothing of the original's metadata
 //! 10. embed  a network's features of that JPEG, in the pool, when the verdict stands
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use fast_image_resize::FilterType;
@@ -54,6 +55,8 @@ mod colour;
 mod scores;
 pub use scores::quality_findings;
 
+mod bars;
+
 mod phash;
 
 mod pdq;
@@ -70,7 +73,7 @@ pub mod stage;
 
 /// The version of everything that decides what a row holds. Raise it with any change
 /// that makes the same file give another picture, score or hash.
-pub const PIPELINE_VERSION: &str = "1";
+pub const PIPELINE_VERSION: &str = "2";
 
 /// Prepares one photo. Blocks for up to `limits.deadline`, and, if a decoder does not
 /// heed the request to stop, longer; [`DecodePool`] bounds that as well, and catches
@@ -188,7 +191,10 @@ fn finish_decoded(
         let size = (original.width, original.height);
         scores::scores(&small, size, limits.target_short_side)
     });
-    let (phash, pdq) = timed("prints", || (phash::phash(&small), pdq::pdq(&small)));
+    let (phash, pdq) = timed("prints", || {
+        let picture = bars::without_bars(&small).map_or(Cow::Borrowed(&small), Cow::Owned);
+        (phash::phash(&picture), pdq::pdq(&picture))
+    });
     let jpeg = timed("encode", || encode::encode(&small, limits.jpeg_quality)).map_err(failure)?;
     deadline.check()?;
 

@@ -24,7 +24,7 @@ async fn a_dataset_is_made_and_found_by_name_and_by_id() {
     assert_eq!(made.headers["location"], format!("/v1/datasets/{id}"));
     assert_eq!(made.body["labels"], json!(["black", "tabby"]));
     assert_eq!(made.body["policy"]["near_duplicates"], "group");
-    assert_eq!(made.body["policy"]["max_phash_distance"], 6);
+    assert_eq!(made.body["policy"]["max_phash_distance"], 16);
     for path in ["/v1/datasets/cats".into(), format!("/v1/datasets/{id}")] {
         let shown = api.get(&token, &path).await;
         assert_eq!((shown.status, &shown.body), (StatusCode::OK, &made.body));

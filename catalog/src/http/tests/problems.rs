@@ -136,6 +136,7 @@ fn the_description_holds_every_route_with_its_schemas() {
             "get /v1/datasets",
             "get /v1/datasets/{dataset}",
             "get /v1/datasets/{dataset}/captures",
+            "get /v1/datasets/{dataset}/clusters",
             "get /v1/datasets/{dataset}/duplicates",
             "get /v1/datasets/{dataset}/events",
             "get /v1/datasets/{dataset}/stats",

@@ -102,6 +102,7 @@ mod tests {
             scores: None,
             group_id: None,
             split: None,
+            cluster: None,
             table_version: None,
             sha256: Sha256::of(b"x").to_string(),
             received_at: chrono::Utc::now(),

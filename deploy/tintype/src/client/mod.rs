@@ -27,7 +27,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use schemas::CaptureId;
 use schemas::http::{
-    Capture, CreateDataset, CreateKey, CreatedKey, Dataset, DatasetList, DatasetStats,
+    Capture, ClusterList, CreateDataset, CreateKey, CreatedKey, Dataset, DatasetList, DatasetStats,
     DuplicateList, KeyList,
 };
 use serde::Serialize;
@@ -154,6 +154,12 @@ impl Client {
             "/v1/datasets/{dataset}/duplicates?limit=1000{after}"
         ))
         .await
+    }
+
+    /// What kinds of photo there are.
+    pub async fn clusters(&self, dataset: &str) -> Result<ClusterList, ClientError> {
+        self.get(&format!("/v1/datasets/{}/clusters", component(dataset)))
+            .await
     }
 
     /// The caller's keys.
