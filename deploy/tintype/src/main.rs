@@ -18,6 +18,8 @@ mod telemetry;
 
 mod serve;
 
+mod cors;
+
 mod up;
 
 mod roles;

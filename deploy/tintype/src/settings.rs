@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
+use crate::cors::Origins;
 use crate::roles::RoleArgs;
 use crate::up::UpArgs;
 
@@ -38,6 +39,8 @@ pub struct Settings {
     pub log: String,
     /// Log as JSON.
     pub log_json: bool,
+    /// Which web pages may use the API in a visitor's browser.
+    pub cors_origins: Origins,
     /// Where a role finds Kafka, objects and the catalog; `up` brings its own.
     pub servers: Servers,
 }
@@ -69,6 +72,7 @@ impl Settings {
             embed: true,
             log: "warn".into(),
             log_json: false,
+            cors_origins: Origins::default(),
             servers: Servers::default(),
         }
     }
@@ -150,6 +154,7 @@ impl Settings {
             embed,
             log,
             log_json,
+            cors_origins,
             kafka,
             objects,
             catalog,
@@ -170,6 +175,9 @@ impl Settings {
         self.embed = embed.unwrap_or(self.embed);
         self.log = log.unwrap_or_else(|| self.log.clone());
         self.log_json = log_json.unwrap_or(self.log_json);
+        if let Some(text) = cors_origins {
+            self.cors_origins = text.parse().context("cors_origins")?;
+        }
         Ok(())
     }
 
@@ -231,6 +239,9 @@ impl Settings {
             "TINTYPE_LOG_JSON",
             variable("TINTYPE_LOG_JSON"),
         )?;
+        if let Some(text) = variable("TINTYPE_CORS_ORIGINS") {
+            self.cors_origins = text.parse().context("TINTYPE_CORS_ORIGINS")?;
+        }
         self.shard_max_age = Duration::from_secs(age_s);
         Ok(())
     }
@@ -280,6 +291,7 @@ struct File {
     embed: Option<bool>,
     log: Option<String>,
     log_json: Option<bool>,
+    cors_origins: Option<String>,
     kafka: Option<String>,
     objects: Option<String>,
     catalog: Option<String>,

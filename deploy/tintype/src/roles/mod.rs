@@ -254,6 +254,7 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
         }
     };
     let router = catalog::http::with_fallbacks(router);
+    let router = crate::cors::with_cors(router, &settings.cors_origins);
     let server = tokio::spawn(serve::serve(
         listener,
         router,
