@@ -17,7 +17,8 @@ elif case == "known already":
     sample = data.Sample(filename=Path(photo).name, data=Path(photo).read_bytes(), category="training", label=label)
     data.upload_samples([sample])
     answer = data.upload_samples([sample], allow_duplicates=False)
-    assert not answer.successes and "duplicate" in str(answer.fails).lower(), answer
+    told = [(fail.success, fail.error) for fail in answer.fails]
+    assert not answer.successes and "already exists" in str(told), told
     print("done")
     sys.exit()
 else:

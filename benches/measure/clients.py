@@ -18,11 +18,13 @@ from .server import Server
 HERE = Path(__file__).resolve().parent.parent / "clients"
 TUS_JS = "4.3.1"
 WITHIN_S = 60
-# The stream's end is missed by the client: it hangs with `SmallServer` as well.
-HANGS = "stream of unknown length, four pieces"
+# The client never tells the length of a file whose length it was told to hold back: with `SmallServer`
+# it hangs as well. Streams that are no files work.
+HANGS = "file whose length is held back, four pieces"
 TUS_JS_CASES = [
     "file", "file in pieces", "buffer", "buffer with the creation", "buffer in three parallel parts",
-    "aborted and gone on with", "stream of unknown length, one piece", HANGS, "IETF draft, interop 5", "IETF draft, interop 3",
+    "aborted and gone on with", "stream of unknown length, one piece",
+    "stream of unknown length, four pieces", HANGS, "IETF draft, interop 5", "IETF draft, interop 3",
 ]
 TUSPY_CASES = ["whole", "in pieces, with checksums", "broken off and gone on with", "stream"]
 DRAFT_CASES = ["whole", "in two parts", "cut off by curl"]
@@ -31,9 +33,10 @@ DRAFT_CASES = ["whole", "in two parts", "cut off by curl"]
 def run(args):
     report = reports.Report("clients", args.scratch)
     folder = args.scratch / "clients"
-    shutil.rmtree(folder / "up", ignore_errors=True)
+    # What was installed stays for the next time.
+    shutil.rmtree(folder / "run", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with Server(args.tintype, folder / "up") as server:
+    with Server(args.tintype, folder / "run" / "up") as server:
         dataset = server.create_dataset("clients", near_duplicates="group", quality="keep")["id"]
         bench = Bench(report, server, dataset, folder)
         node = javascript(folder)
@@ -68,7 +71,7 @@ class Bench:
 
     def check(self, client, case, command, cwd=None, cannot=None, **env):
         self.number += 1
-        place = self.folder / "photos" / str(self.number)
+        place = self.folder / "run" / "photos" / str(self.number)
         place.mkdir(parents=True, exist_ok=True)
         photo, label = place / "photo.jpg", f"label-{self.number}"
         photo.write_bytes(drawn(self.number, 1200, 900))
@@ -90,7 +93,7 @@ class Bench:
 
     def hangs_by_itself(self, node):
         """Whether the client does not end with a server that does nothing but count either."""
-        photo = self.folder / "stream.jpg"
+        photo = self.folder / "run" / "stream.jpg"
         photo.write_bytes(drawn(0, 1200, 900))
         small = ThreadingHTTPServer(("127.0.0.1", 0), SmallServer)
         threading.Thread(target=small.serve_forever, daemon=True).start()
