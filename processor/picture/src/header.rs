@@ -26,10 +26,13 @@ mod heif;
 /// What the header says, checked against the limits.
 #[derive(Debug)]
 pub struct Header<'a> {
+    /// What the file is.
     pub format: Format,
     /// As stored, before the orientation is applied.
     pub width: u32,
+    /// As stored as well.
     pub height: u32,
+    /// How the stored picture is turned.
     pub orientation: Orientation,
     /// The EXIF block, beginning with its byte order.
     pub exif: Option<&'a [u8]>,

@@ -71,6 +71,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
+    /// So long from now.
     pub fn after(allowed: Duration) -> Self {
         Self {
             at: Instant::now() + allowed,
@@ -78,10 +79,15 @@ impl Deadline {
         }
     }
 
+    /// Whether it has passed.
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.at
     }
 
+    /// Goes on, or refuses the photo if the time is over.
+    ///
+    /// # Errors
+    /// It is.
     pub fn check(&self) -> Result<(), Refusal> {
         if self.is_over() {
             Err(self.refusal())
@@ -96,6 +102,7 @@ impl Deadline {
         self.at.saturating_duration_since(Instant::now())
     }
 
+    /// The verdict on a photo that took too long.
     pub fn refusal(&self) -> Refusal {
         deadline_refusal(self.allowed)
     }

@@ -8,8 +8,11 @@ use super::exif::Orientation;
 /// Eight-bit RGB, row after row without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pixels {
+    /// Pixels in a row.
     pub width: u32,
+    /// Rows.
     pub height: u32,
+    /// Three bytes a pixel.
     pub rgb: Vec<u8>,
 }
 

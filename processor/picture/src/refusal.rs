@@ -6,12 +6,16 @@ use schemas::{Reason, events};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Refusal {
+    /// For programs.
     pub reason: Reason,
+    /// For a person: what is wrong, with the numbers, and what to do.
     pub detail: String,
+    /// What the header said, if it could be read.
     pub original: Option<events::Original>,
 }
 
 impl Refusal {
+    /// A refusal of a photo of which nothing is known yet.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             reason,

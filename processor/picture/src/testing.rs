@@ -2,6 +2,10 @@
 
 use crate::pixels::Pixels;
 
+/// The picture of this name: `shades`, `checks`, `grain`, `night` or `rings`.
+///
+/// # Panics
+/// There is none of this name.
 pub fn picture(name: &str, width: u32, height: u32) -> Pixels {
     let mut pixels = Pixels::new(width, height);
     for (i, pixel) in pixels.rgb.as_chunks_mut::<3>().0.iter_mut().enumerate() {
