@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "neardup": "precision and recall of the duplicate verdicts",
     "kill": "kill -9 at random instants of an import; nothing lost, nothing twice",
     "cuts": "uploads over a bad network: cut, stalled, doubled, the server killed; stored once, byte for byte",
+    "clients": "tus-js-client, tuspy, roboflow, edgeimpulse and curl, unchanged but for the address",
     "throughput": "photos per second of import, memory, cost of each step",
     "latency": "one photo alone: upload to answer, upload to verdict",
     "training": "the preset fast on real photos, beside scikit-learn on the same features",
@@ -65,6 +66,7 @@ def arguments():
     add("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
     add("--rounds", type=int, default=100, help="kill: how often (default: %(default)s)")
     add("--uploads", type=int, default=10_000, help="cuts: how many (default: %(default)s)")
+    add("--minutes", type=float, default=60, help="cuts: begin no batch of 1,000 after so long (default: %(default)s)")
     add("--runs", type=int, default=3, help="throughput: runs of each set, of which the median counts (default: %(default)s)")
     add("--photos", type=int, default=50, help="latency: how many (default: %(default)s)")
     args = parser.parse_args()

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# bindings.sh LANGUAGE FOLDER: builds the library and writes its bindings (kotlin or swift) into FOLDER.
-# CARGO may name another command than `cargo`.
+# bindings.sh LANGUAGE FOLDER: builds the library and writes its bindings (kotlin or swift) into FOLDER; the last line
+# names the library. CARGO may name another command than `cargo`, PROFILE another profile than `dev`.
 set -euo pipefail
 language=$1 folder=$(mkdir -p "$2" && cd "$2" && pwd)
 cd "$(dirname "$0")"
-cargo=${CARGO:-cargo}
-target=${CARGO_TARGET_DIR:-../target}
-$cargo build --quiet --locked -p mobile-sdk --features bindgen
-"$target/debug/uniffi-bindgen" generate --library "$target/debug/libtintype_mobile.so" \
-    --language "$language" --no-format --out-dir "$folder"
-echo "$target/debug/libtintype_mobile.so"
+cargo=${CARGO:-cargo} profile=${PROFILE:-dev}
+built=${CARGO_TARGET_DIR:-../target}/${profile/#dev/debug}
+$cargo build --quiet --locked --profile "$profile" -p mobile-sdk --features bindgen
+"$built/uniffi-bindgen" generate --library "$built/libtintype_mobile.so" --language "$language" --no-format --out-dir "$folder"
+echo "$built/libtintype_mobile.so"

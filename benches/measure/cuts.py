@@ -25,6 +25,8 @@ SERVER_BYTES = 4 << 20
 PIECE_BYTES = 64 << 10
 KINDS = ["reset", "half-close", "stall", "wrong offset", "duplicate"]
 KILL_EVERY_S = 6.0
+# Uploads that lie on the disk at a time, 2 GB; each batch is a dataset of its own.
+BATCH = 1_000
 
 
 def run(args):
@@ -33,33 +35,52 @@ def run(args):
     shutil.rmtree(folder, ignore_errors=True)
     server = Server(args.tintype, folder / "up")
     server.start()
-    dataset = server.create_dataset("cuts")["id"]
-    plan = iter(range(args.uploads))
-    clients = [Client(server, dataset, plan, args.seed) for _ in range(CLIENTS)]
-    begun = time.monotonic()
-    for client in clients:
-        client.start()
-    kills = kill_while(server, clients)
-    for client in clients:
-        client.join()
+    begun, done, errors, cuts, kills, found = time.monotonic(), [], [], Counter(), 0, Counter()
+    for first in range(0, args.uploads, BATCH):
+        if time.monotonic() - begun > args.minutes * 60:
+            report.note(f"the time of {args.minutes} minutes is over")
+            break
+        dataset = server.create_dataset(f"cuts-{first}")["id"]
+        plan = iter(range(first, min(first + BATCH, args.uploads)))
+        clients = [Client(server, dataset, plan, args.seed) for _ in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        kills += kill_while(server, clients)
+        for client in clients:
+            client.join()
+        batch = [upload for client in clients for upload in client.done]
+        cuts += sum((client.cuts for client in clients), Counter())
+        errors += [error for client in clients for error in client.errors]
+        found += check(server, dataset, batch)
+        done += batch
+        report.note(f"{len(done)} uploads after {time.monotonic() - begun:.0f} s, {len(errors)} without an end")
+        # Some 2 GB a batch, and everything about them is known by now.
+        shutil.rmtree(server.folder / "objects" / "originals" / dataset, ignore_errors=True)
     seconds = time.monotonic() - begun
 
-    done = [upload for client in clients for upload in client.done]
-    cuts = sum((client.cuts for client in clients), Counter())
-    errors = [error for client in clients for error in client.errors]
     sizes = sum(upload["size"] for upload in done)
     sent = sum(upload["sent"] for upload in done)
     again = sent - sizes
     report.note(f"{len(done)} uploads, {sizes / 1e6:.0f} MB, seed {args.seed}, {seconds:.0f} s, {kills} kills")
     report.note("cuts: " + ", ".join(f"{count} {kind}" for kind, count in sorted(cuts.items())))
     report.listing("uploads that did not come to an end", errors)
-    report.figure("uploads that came to an end", len(done), args.uploads)
+    report.figure("uploads that came to an end", len(done), len(done) + len(errors))
     num_cuts = sum(upload["cuts"] for upload in done)
     report.figure("bytes sent again, % of all", 100 * again / max(sizes, 1))
     report.at_most("bytes sent again beyond 5 %, MB for each cut", max(again - sizes * 0.05, 0) / max(num_cuts + kills, 1) / 1e6,
                    (SERVER_BYTES + SOCKET_BYTES) / 1e6)
-    check(report, server, dataset, done)
+    stored = [upload for upload in done if upload["size"] > 0]
+    empty = [upload for upload in done if upload["size"] == 0]
+    report.figure("2xx for a photo that is not stored byte for byte", found["truncated"], 0)
+    report.figure("photos answered 2xx", sum(u["status"] in (200, 202) for u in stored), len(stored))
+    report.figure("empty files, refused with 415", sum(u["status"] == 415 for u in empty), len(empty))
+    report.figure("originals in the store", found["originals"], len({u["sha256"] for u in stored}))
+    report.figure("captures", found["captures"], len({u["capture"] for u in stored}))
+    report.figure("captures told twice", found["twice"], 0)
+    report.figure("parts left of complete uploads", found["parts left"])
+    report.figure("peak memory, MiB", server.note_memory() / 2**20)
     server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
     return report.end()
 
 
@@ -68,33 +89,29 @@ def kill_while(server, clients):
     while any(client.is_alive() for client in clients):
         time.sleep(KILL_EVERY_S)
         if any(client.is_alive() for client in clients):
+            server.note_memory()
             server.kill()
             server.start()
             kills += 1
     return kills
 
 
-def check(report, server, dataset, done):
+def check(server, dataset, done):
     """Every photo lies under its hash with its very bytes, and is one capture."""
-    stored = [upload for upload in done if upload["size"] > 0]
-    empty = [upload for upload in done if upload["size"] == 0]
+    found = Counter()
     originals = server.folder / "objects" / "originals" / dataset
-    truncated = 0
-    for upload in stored:
-        path = originals / upload["sha256"][:2] / upload["sha256"]
-        whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == upload["sha256"]
-        truncated += upload["status"] in (200, 202) and not whole
-    report.figure("2xx for a photo that is not stored byte for byte", truncated, 0)
-    report.figure("photos answered 2xx", sum(u["status"] in (200, 202) for u in stored), len(stored))
-    report.figure("empty files, refused with 415", sum(u["status"] == 415 for u in empty), len(empty))
-    files = sum(1 for path in originals.rglob("*") if path.is_file())
-    report.figure("originals in the store", files, len({u["sha256"] for u in stored}))
+    for upload in done:
+        if upload["size"] > 0:
+            path = originals / upload["sha256"][:2] / upload["sha256"]
+            whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == upload["sha256"]
+            found["truncated"] += upload["status"] in (200, 202) and not whole
+    found["originals"] = sum(1 for path in originals.rglob("*") if path.is_file())
     server.settle(dataset)
     captures = Counter(capture["id"] for capture in server.captures(dataset))
-    report.figure("captures", len(captures), len({u["capture"] for u in stored}))
-    report.figure("captures told twice", sum(count > 1 for count in captures.values()), 0)
-    left = [p for p in (server.folder / "objects" / "uploads").rglob("*") if p.is_file()]
-    report.figure("parts left of complete uploads", len(left))
+    found["captures"] = len(captures)
+    found["twice"] = sum(count > 1 for count in captures.values())
+    found["parts left"] = sum(1 for path in (server.folder / "objects" / "uploads").rglob("*") if path.is_file())
+    return found
 
 
 class Client(threading.Thread):

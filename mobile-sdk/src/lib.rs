@@ -30,7 +30,7 @@ mod backoff;
 mod upload;
 
 mod uploads;
-pub use uploads::{Enqueued, Photo, QueueListener, RunReport, Uploads};
+pub use uploads::{Enqueued, Photo, PhotoLook, QueueListener, RunReport, Uploads};
 
 mod models;
 pub use models::{

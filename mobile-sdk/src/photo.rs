@@ -13,6 +13,9 @@ mod size;
 
 mod privacy;
 
+mod look;
+pub(crate) use look::are_similar;
+
 /// What a person could have done better, told before anything is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, uniffi::Enum)]
 #[serde(rename_all = "snake_case")]
@@ -25,6 +28,8 @@ pub enum Hint {
     Blurry,
     /// Next to nothing in it.
     Empty,
+    /// Cut short or broken: the server would not be able to read it.
+    Damaged,
     /// This very photo is in the queue, or was sent from this device.
     SamePhoto,
     /// One that looks nearly the same is in the queue, or was sent from this device.
@@ -48,11 +53,12 @@ pub(crate) fn prepare(bytes: Vec<u8>, policy: &Policy) -> Result<Prepared, Tinty
         Location::Keep => bytes,
         Location::Strip => privacy::strip(bytes, format)?,
     };
+    let look::Found { phash, hints } = look::look(&bytes);
     Ok(Prepared {
         format,
         sha256: Sha256::of(&bytes),
-        phash: None,
-        hints: Vec::new(),
+        phash,
+        hints,
         bytes,
     })
 }

@@ -316,7 +316,7 @@ impl Queue {
     }
 
     /// All items, the oldest first.
-    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> + Clone {
         self.entries.values()
     }
 

@@ -56,6 +56,18 @@ pub struct Enqueued {
     pub is_new: bool,
 }
 
+/// What a photo looks like before it is taken in.
+#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+pub struct PhotoLook {
+    /// What a person could do better, in time to take the photo again.
+    pub hints: Vec<Hint>,
+    /// The hash of the bytes as they would be sent, 64 hex digits.
+    pub sha256: String,
+    /// The perceptual hash, 16 hex digits, as the server will have it; none for a format that
+    /// is not read on the device.
+    pub phash: Option<String>,
+}
+
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, uniffi::Record)]
 pub struct RunReport {
@@ -163,6 +175,18 @@ impl Uploads {
         *lock(&self.listener) = listener;
     }
 
+    /// Looks at a photo and keeps nothing: is it good enough, is it here already?
+    /// The same errors as [`Self::add`], for what no server would take.
+    pub fn look(&self, bytes: Vec<u8>) -> Result<PhotoLook, TintypeError> {
+        let prepared = photo::prepare(bytes, &self.policy)?;
+        let hints = self.state().hints(&prepared);
+        Ok(PhotoLook {
+            hints,
+            sha256: prepared.sha256.to_string(),
+            phash: prepared.phash.map(|phash| format!("{phash:016x}")),
+        })
+    }
+
     /// Takes a photo in. Once this returns, it survives kill and reboot.
     pub fn add(&self, photo: Photo, bytes: Vec<u8>) -> Result<Enqueued, TintypeError> {
         let label = check_label(&photo.label)?;
@@ -179,6 +203,7 @@ impl Uploads {
                 is_new: false,
             });
         }
+        let hints = state.hints(&prepared);
         let metadata: BTreeMap<String, String> = photo.metadata.into_iter().collect();
         let ticket = Ticket {
             id: Uuid::now_v7(),
@@ -190,7 +215,7 @@ impl Uploads {
             num_bytes: prepared.bytes.len() as u64,
             sha256: prepared.sha256,
             phash: prepared.phash,
-            hints: prepared.hints,
+            hints,
         };
         let id = state.queue.add(ticket, &prepared.bytes, &self.policy)?;
         let item = state.find(id)?;
@@ -392,6 +417,29 @@ impl Uploads {
 }
 
 impl State {
+    /// What a person could do better about a photo, with what is in the queue.
+    fn hints(&self, prepared: &photo::Prepared) -> Vec<Hint> {
+        let mut hints = prepared.hints.clone();
+        // Of next to nothing the hash says nothing.
+        let phash = prepared.phash.filter(|_| !hints.contains(&Hint::Empty));
+        let known = self.queue.entries();
+        let mut known = known.filter(|entry| entry.progress.stage != Stage::Refused);
+        if known
+            .clone()
+            .any(|entry| entry.ticket.sha256 == prepared.sha256)
+        {
+            hints.push(Hint::SamePhoto);
+        } else if phash.is_some_and(|phash| {
+            known.any(|entry| {
+                let other = entry.ticket.phash;
+                other.is_some_and(|other| photo::are_similar(phash, other))
+            })
+        }) {
+            hints.push(Hint::SimilarPhoto);
+        }
+        hints
+    }
+
     fn find(&self, id: Uuid) -> Result<Item, TintypeError> {
         let entry = self.queue.find(id).ok_or_else(|| unknown(id))?;
         Ok(self.item(entry))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # check.sh: without a Swift toolchain, what can be checked is that the bindings are generated and declare every
-# type, function and parameter label that the package calls them by.
+# type, function and parameter label that the package calls them by. Where PYTHON names a Python with tree-sitter and
+# tree-sitter-swift, all files are parsed as well.
 set -euo pipefail
 cd "$(dirname "$0")"
 ../bindings.sh swift target/generated > /dev/null
@@ -11,7 +12,7 @@ expect() { # expect PATTERN: it is in the bindings
     grep -Eq "$1" "$bindings" || { echo "the bindings have no: $1"; missing=$((missing + 1)); }
 }
 for type in Uploads Models Preprocessor; do expect "^open class $type"; done
-for type in Settings Policy Conditions Photo Item ItemReason Verdict Enqueued RunReport Recovery PendingRequest \
+for type in Settings Policy Conditions Photo Item ItemReason Verdict Enqueued PhotoLook RunReport Recovery PendingRequest \
     HttpRequest HttpResponse HttpHeader InstalledModel ModelUpdate CheckReport; do
     expect "^public struct $type"
 done
@@ -20,7 +21,7 @@ for type in ItemState HoldReason Hint InputOrder ModelChoice TransportError Tint
 done
 for type in Transport QueueListener ModelRuntime; do expect "^public protocol $type"; done
 for call in 'open\(settings: Settings, policy: Policy, transport: Transport\?\)' 'setListener\(listener: QueueListener\?\)' \
-    'add\(photo: Photo, bytes: Data\)' 'addFile\(photo: Photo, path: String\)' 'items\(\)' 'recovery\(\)' 'retry\(id: String\)' \
+    'add\(photo: Photo, bytes: Data\)' 'look\(bytes: Data\)' 'addFile\(photo: Photo, path: String\)' 'items\(\)' 'recovery\(\)' 'retry\(id: String\)' \
     'remove\(id: String\)' 'run\(conditions: Conditions, maxSeconds: UInt32\?\)' 'stop\(\)' 'checkKnown\(\)' \
     'nextRequest\(conditions: Conditions\)' 'adopt\(itemId: String\)' 'finish\(itemId: String, response: HttpResponse\)' \
     'fail\(itemId: String, detail: String\)' 'open\(folder: String, server: String, key: String, transport: Transport\?\)' \
@@ -29,4 +30,9 @@ for call in 'open\(settings: Settings, policy: Policy, transport: Transport\?\)'
     expect "func $call"
 done
 echo "$checked names checked, $missing missing"
+if "${PYTHON:-python3}" -c 'import tree_sitter_swift' 2>/dev/null; then
+    find Package.swift Sources Tests Sample "$bindings" -name '*.swift' -exec "${PYTHON:-python3}" parse.py {} +
+else
+    echo "not parsed: tree-sitter-swift is not installed"
+fi
 [ "$missing" = 0 ]

@@ -20,6 +20,8 @@ mod telemetry;
 
 mod serve;
 
+mod cors;
+
 mod up;
 
 mod roles;

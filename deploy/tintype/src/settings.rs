@@ -10,6 +10,7 @@ use processor::Membership;
 use processor::maintain::Keep;
 use serde::Deserialize;
 
+use crate::cors::Origins;
 use crate::kafka::KafkaSecurity;
 use crate::roles::RoleArgs;
 use crate::up::UpArgs;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub log: String,
     /// Log as JSON.
     pub log_json: bool,
+    /// Which web pages may use the API in a visitor's browser.
+    pub cors_origins: Origins,
     /// Where a role finds Kafka, objects and the catalog; `up` brings its own.
     pub servers: Servers,
 }
@@ -82,6 +85,7 @@ impl Settings {
             embed: true,
             log: "warn".into(),
             log_json: false,
+            cors_origins: Origins::default(),
             servers: Servers::default(),
         }
     }
@@ -167,6 +171,7 @@ impl Settings {
             embed,
             log,
             log_json,
+            cors_origins,
             kafka,
             objects,
             catalog,
@@ -205,6 +210,9 @@ impl Settings {
         self.embed = embed.unwrap_or(self.embed);
         self.log = log.unwrap_or_else(|| self.log.clone());
         self.log_json = log_json.unwrap_or(self.log_json);
+        if let Some(text) = cors_origins {
+            self.cors_origins = text.parse().context("cors_origins")?;
+        }
         Ok(())
     }
 
@@ -291,6 +299,9 @@ impl Settings {
         if let Some(instance) = variable("TINTYPE_KAFKA_INSTANCE") {
             self.servers.membership.instance = Some(instance).filter(|name| !name.is_empty());
         }
+        if let Some(text) = variable("TINTYPE_CORS_ORIGINS") {
+            self.cors_origins = text.parse().context("TINTYPE_CORS_ORIGINS")?;
+        }
         self.shard_max_age = Duration::from_secs(age_s);
         Ok(())
     }
@@ -361,6 +372,7 @@ struct File {
     embed: Option<bool>,
     log: Option<String>,
     log_json: Option<bool>,
+    cors_origins: Option<String>,
     kafka: Option<String>,
     objects: Option<String>,
     catalog: Option<String>,

@@ -182,8 +182,46 @@ fn the_same_photo_is_taken_in_once_and_hinted_at() {
     let second = uploads.add(labelled("cup"), photo(1)).unwrap();
     assert!(first.is_new && !second.is_new);
     assert_eq!(first.item.id, second.item.id);
-    assert_eq!(second.item.hints, [Hint::SamePhoto]);
-    assert!(uploads.add(labelled("mug"), photo(1)).unwrap().is_new);
+    assert!(second.item.hints.contains(&Hint::SamePhoto));
+    let relabelled = uploads.add(labelled("mug"), photo(1)).unwrap();
+    assert!(relabelled.is_new && relabelled.item.hints.contains(&Hint::SamePhoto));
+}
+
+#[test]
+fn a_look_tells_what_could_be_better_and_keeps_nothing() {
+    let png = |name: &str, change: u8| {
+        let mut picture = picture::testing::picture(name, 250, 180);
+        picture.rgb[0] ^= change;
+        let mut file = Vec::new();
+        let encoder = image::codecs::png::PngEncoder::new(&mut file);
+        let colour = image::ExtendedColorType::Rgb8;
+        image::ImageEncoder::write_image(encoder, &picture.rgb, 250, 180, colour).unwrap();
+        file
+    };
+    let bench = Bench::new();
+    let uploads = bench.open(Policy::default());
+    let look = |file: &[u8]| uploads.look(file.to_vec()).unwrap();
+    assert_eq!(look(&png("shades", 0)).hints, []);
+    assert_eq!(look(&png("night", 0)).hints, [Hint::TooDark]);
+    assert!(uploads.items().is_empty());
+
+    let taken = uploads.add(labelled("cup"), png("shades", 0)).unwrap();
+    assert_eq!(taken.item.hints, []);
+    assert_eq!(look(&png("shades", 0)).hints, [Hint::SamePhoto]);
+    assert_eq!(look(&png("shades", 1)).hints, [Hint::SimilarPhoto]);
+    assert_eq!(look(&png("rings", 0)).hints, []);
+    let similar = uploads.add(labelled("cup"), png("shades", 1)).unwrap();
+    assert!(similar.is_new);
+    // The queue's own memory of it survives.
+    drop(uploads);
+    let uploads = bench.open(Policy::default());
+    let hints = uploads.items().into_iter().map(|item| item.hints);
+    assert_eq!(
+        hints.collect::<Vec<_>>(),
+        [vec![], vec![Hint::SimilarPhoto]]
+    );
+    let refused = uploads.look(b"a text".to_vec()).unwrap_err();
+    assert!(matches!(refused, TintypeError::Photo { code, .. } if code == "not_an_image"));
 }
 
 #[test]

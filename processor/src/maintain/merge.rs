@@ -1,5 +1,5 @@
 //! The rows of some files come in, one Parquet file with all of them goes out: every value
-//! as it was, photos sorted by label again, written as the organizer writes its shards.
+//! as it was, photos sorted by label and kind again, written as the organizer writes its shards.
 //!
 //! The file is read back and compared with its rows before anybody is told of it.
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch, new_null_array};
 use arrow::compute::interleave_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Int64Type, SchemaRef};
 use deltalake_core::logstore::parquet_reader::ParquetObjectReader;
 use futures::TryStreamExt as _;
 use object_store::path::Path;
@@ -159,7 +159,7 @@ fn write(
     })
 }
 
-/// Chunk and row of each row, in the order in which they are written. Of one label, the rows
+/// Chunk and row of each row, in the order in which they are written. Of one label and kind, the rows
 /// stay as they came: a file's own are in that order, and the files are.
 fn order(kind: Kind, chunks: &[RecordBatch]) -> Option<Vec<(usize, usize)>> {
     let places = chunks.iter().enumerate();
@@ -172,7 +172,20 @@ fn order(kind: Kind, chunks: &[RecordBatch]) -> Option<Vec<(usize, usize)>> {
             Some(column.as_string_opt::<i32>()?.clone())
         });
         let labels = labels.collect::<Option<Vec<_>>>()?;
-        order.sort_by(|a, b| labels[a.0].value(a.1).cmp(labels[b.0].value(b.1)));
+        // None before there were kinds of photo: a column of nulls.
+        let clusters = chunks.iter().map(|rows| {
+            let column = rows.column_by_name("cluster_id")?;
+            Some(column.as_primitive_opt::<Int64Type>()?.clone())
+        });
+        let clusters = clusters.collect::<Option<Vec<_>>>()?;
+        let key = |(chunk, row): (usize, usize)| {
+            let cluster = &clusters[chunk];
+            (
+                labels[chunk].value(row),
+                cluster.is_valid(row).then(|| cluster.value(row)),
+            )
+        };
+        order.sort_by(|a, b| key(*a).cmp(&key(*b)));
     }
     Some(order)
 }

@@ -3,7 +3,7 @@
 
 use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
 
-use super::pixels::Pixels;
+use super::Pixels;
 
 /// The picture as JPEG.
 pub(super) fn encode(pixels: &Pixels, quality: u8) -> Result<Vec<u8>, EncodingError> {

@@ -15,8 +15,7 @@ use libheif_rs::{
 use moxcms::ColorProfile;
 use schemas::Reason;
 
-use super::pixels::Pixels;
-use super::{Limits, Refusal};
+use super::{Limits, Pixels, Refusal};
 
 pub mod child;
 
@@ -117,7 +116,7 @@ pub(super) fn decode(bytes: &[u8], bounds: Bounds) -> Result<Decoded, Refusal> {
         pixels,
         exif: exif(&picture),
         profile: profile(&picture).filter(|profile| {
-            profile.len() <= bounds.max_profile_bytes && super::header::describes_rgb(profile)
+            profile.len() <= bounds.max_profile_bytes && picture::header::describes_rgb(profile)
         }),
     })
 }
@@ -129,7 +128,7 @@ fn lay_on_white(row: &[u8], is_premultiplied: bool, target: &mut [u8]) {
             if is_premultiplied {
                 channel.saturating_add(255 - alpha)
             } else {
-                super::decode::over_white(channel, alpha)
+                picture::decode::over_white(channel, alpha)
             }
         });
     }

@@ -3,7 +3,7 @@
 //! around it bounds threads, memory and time, so that no photo, however made, takes
 //! more than its share or takes others with it.
 //!
-//! The steps, in order:
+//! The steps, in order; those up to 8a are the crate `picture`'s, which phones have as well:
 //!
 //! 1. sniff   what the file is, by its first bytes
 //! 2. header  size, frames, EXIF and profile against the limits, before any memory is taken
@@ -16,11 +16,12 @@
 //! 9. encode  a new JPEG, with nothing of the original's metadata
 //! 10. embed  a network's features of that JPEG, in the pool, when the verdict stands
 
-use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use fast_image_resize::FilterType;
 use metrics::{counter, histogram};
+use picture::limits::Deadline;
+use picture::{Header, Pixels, Refusal, decode, exif, scores};
+pub use picture::{Limits, quality_findings};
 #[cfg(feature = "heic")]
 use schemas::Format;
 use schemas::Reason;
@@ -28,36 +29,8 @@ use schemas::events::{Photo, Rejection};
 
 use crate::metrics::{PREPARE_STEP_SECONDS, PREPARED_PHOTOS};
 
-mod limits;
-use limits::Deadline;
-pub use limits::Limits;
-
-mod refusal;
-use refusal::Refusal;
-
-mod header;
-use header::Header;
-
-mod exif;
-
-mod decode;
-
 #[cfg(feature = "heic")]
 pub mod heif;
-
-mod pixels;
-use pixels::Pixels;
-
-mod resize;
-
-mod colour;
-
-mod scores;
-pub use scores::quality_findings;
-
-mod bars;
-
-mod phash;
 
 mod pdq;
 
@@ -177,23 +150,14 @@ fn finish_decoded(
     let original = header.original();
     let pixel_sha256 = timed("hash", || pixels.upright_sha256(stored_size, orientation));
     deadline.check()?;
-    let size = resize::target_size(header.width, header.height, limits.target_short_side);
-    let small = timed("resize", || {
-        resize::resize(pixels, size, FilterType::Lanczos3)
-    })
-    .map_err(failure)?;
-    let small = timed("colour", || match profile {
-        Some(profile) => colour::to_srgb(small, profile),
-        None => small,
-    })
-    .upright(orientation);
+    let small = picture::small(pixels, profile, header, limits, &record_time)?;
     let scores = timed("scores", || {
         let size = (original.width, original.height);
         scores::scores(&small, size, limits.target_short_side)
     });
     let (phash, pdq) = timed("prints", || {
-        let picture = bars::without_bars(&small).map_or(Cow::Borrowed(&small), Cow::Owned);
-        (phash::phash(&picture), pdq::pdq(&picture))
+        let picture = picture::without_bars(&small);
+        (picture::phash(&picture), pdq::pdq(&picture))
     });
     let jpeg = timed("encode", || encode::encode(&small, limits.jpeg_quality)).map_err(failure)?;
     deadline.check()?;
@@ -224,8 +188,12 @@ fn failure(error: impl std::error::Error) -> Refusal {
 fn timed<T>(step: &'static str, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
-    histogram!(PREPARE_STEP_SECONDS, "step" => step).record(start.elapsed());
+    record_time(step, start.elapsed());
     result
+}
+
+fn record_time(step: &'static str, took: Duration) {
+    histogram!(PREPARE_STEP_SECONDS, "step" => step).record(took);
 }
 
 fn count(result: &Result<Photo, Rejection>) {

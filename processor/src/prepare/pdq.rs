@@ -6,7 +6,7 @@
 use std::f32::consts::PI;
 use std::sync::LazyLock;
 
-use super::pixels::Pixels;
+use super::Pixels;
 use crate::turn::Turn;
 
 /// Samples a side that the transform sees.

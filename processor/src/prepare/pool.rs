@@ -21,8 +21,7 @@ use schemas::events::{Photo, Rejection};
 use schemas::{Format, Reason};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::limits::{Deadline, deadline_refusal};
-use super::{Embedding, Limits, Refusal, count, finish, inspect};
+use super::{Deadline, Embedding, Limits, Refusal, count, finish, inspect};
 use crate::metrics::PREPARE_LATE_THREADS;
 
 mod budget;
@@ -378,7 +377,7 @@ impl Shared {
                     };
                     self.replace_late_worker(&mut state);
                     drop(state);
-                    let refusal = deadline_refusal(self.settings.limits.deadline);
+                    let refusal = picture::limits::deadline_refusal(self.settings.limits.deadline);
                     running.caller.answer(Err(refusal.into()));
                     state = self.lock();
                 }

@@ -3,8 +3,6 @@
 
 pub mod pictures;
 
-pub mod formula;
-
 mod formats;
 
 mod sameness;

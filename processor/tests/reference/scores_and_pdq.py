@@ -1,4 +1,4 @@
-"""The numbers in src/prepare/scores/tests.rs and src/prepare/pdq/tests.rs, from
+"""The numbers in picture/src/scores/tests.rs and src/prepare/pdq/tests.rs, from
 independent implementations: CleanVision 0.3.7 with Pillow 13.0, and pdqhash 0.2.
 
     pip install cleanvision==0.3.7 pillow==13.0.0 pdqhash

@@ -286,7 +286,8 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
             Some(tokio::spawn(trainer::run(worker, shutdown.clone())))
         }
     };
-    door.open(catalog::http::with_fallbacks(router));
+    let router = catalog::http::with_fallbacks(router);
+    door.open(crate::cors::with_cors(router, &settings.cors_origins));
     Ok(Running {
         url,
         shutdown,

@@ -256,6 +256,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
     .merge(catalog::http::router(catalog.clone(), shutdown.clone()))
     .merge(trainer::http::router(trainer_api, shutdown.clone()));
     let router = catalog::http::with_fallbacks(router);
+    let router = crate::cors::with_cors(router, &settings.cors_origins);
     let server = tokio::spawn(serve::serve(
         listener,
         router,

@@ -209,6 +209,9 @@ fn real_phone_photos_have_no_place_afterwards_and_the_same_picture_data() {
                 let is_jpeg_or_heic = matches!(format, Format::Jpeg | Format::Heic);
                 assert!(!is_jpeg_or_heic || !contains(&stripped, place), "{name}");
             }
+            // Orientation and profile stay, so it looks as it did.
+            let look = |bytes: &[u8]| picture::look(bytes, &picture::Limits::default());
+            assert_eq!(look(&stripped).ok(), look(&bytes).ok(), "{name}");
             if format == Format::Jpeg {
                 let size = jpeg::size(&bytes);
                 assert_eq!(jpeg::size(&stripped), size, "{name}");

@@ -68,6 +68,12 @@ public final class Tintype: @unchecked Sendable {
     /// What opening the queue found that was not as it should be.
     public var recovery: Recovery { queue.recovery() }
 
+    /// Looks at a photo and keeps nothing: is it good enough, is it here already? In time to take it again;
+    /// ``send(_:label:capturedAt:metadata:)`` finds the same hints.
+    public func look(_ photo: Data) async throws -> PhotoLook {
+        try await run { try self.queue.look(bytes: photo) }
+    }
+
     /// Takes a photo in and returns once it is safe on this device: from then on it arrives once, or has a reason.
     ///
     /// - Parameters:

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bounds, Decoded, MAX_EXIF_BYTES, decode};
 use crate::prepare::Refusal;
-use crate::prepare::limits::Deadline;
-use crate::prepare::pixels::Pixels;
+use picture::Pixels;
+use picture::limits::Deadline;
 
 /// The command that the executable must answer with [`run`].
 pub const COMMAND: &str = "decode-heif";

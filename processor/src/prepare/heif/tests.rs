@@ -7,9 +7,9 @@ use libheif_rs::{
 use schemas::events::{Photo, Rejection};
 
 use super::*;
-use crate::prepare::exif::Orientation;
 use crate::prepare::prepare;
 use crate::prepare::tests::pictures::{decoded, distance, exif, scene};
+use picture::exif::Orientation;
 
 /// How a test's file is made.
 struct Recipe {

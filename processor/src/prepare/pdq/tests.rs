@@ -1,7 +1,7 @@
 //! Against `pdqhash`, Meta's own code; `tests/reference/scores_and_pdq.py` gives the numbers.
 
 use super::*;
-use crate::prepare::tests::formula::picture;
+use picture::testing::picture;
 
 #[test]
 fn hashes_are_those_of_the_published_code() {
@@ -54,7 +54,7 @@ fn pictures_smaller_than_the_window_are_hashed_without_a_panic() {
 
 #[test]
 fn the_turned_hashes_are_those_of_the_turned_picture() {
-    use crate::prepare::exif::Orientation;
+    use picture::exif::Orientation;
     // EXIF's orientations are the eight positions; the number with each of ours.
     let orientations = [2, 4, 3, 5, 6, 8, 7];
     // At the far edge the window is cut differently, which noise to the very edge shows.

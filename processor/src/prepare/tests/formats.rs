@@ -7,11 +7,11 @@ use super::pictures::{
     SetUp, bmp, decoded, distance, gif, interlaced_png, jpeg, jpeg_with, png, rgb_png, scene,
     turned_jpeg, webp,
 };
-use crate::prepare::decode;
-use crate::prepare::header::Header;
-use crate::prepare::limits::Deadline;
-use crate::prepare::pixels::Pixels;
 use crate::prepare::{Limits, prepare};
+use picture::Header;
+use picture::Pixels;
+use picture::decode;
+use picture::limits::Deadline;
 
 fn photo(file: &[u8]) -> Photo {
     prepare(file, &Limits::default()).unwrap()

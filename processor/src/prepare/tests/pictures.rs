@@ -5,7 +5,7 @@ use std::io::Write as _;
 use image::ExtendedColorType;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
-use crate::prepare::pixels::Pixels;
+use picture::Pixels;
 
 /// A picture with edges, shades and colours, different in all four corners.
 pub fn scene(width: u32, height: u32) -> Pixels {

@@ -1,8 +1,8 @@
 //! Which files count as the same picture, and that judging is repeatable.
 
 use super::pictures::{exif, jpeg, jpeg_with, rgb_png, scene, turned_jpeg, webp, with_chunk};
-use crate::prepare::exif::Orientation;
 use crate::prepare::{Limits, prepare};
+use picture::exif::Orientation;
 
 fn pixel_hash(file: &[u8]) -> bytes::Bytes {
     prepare(file, &Limits::default())
@@ -72,6 +72,27 @@ fn the_same_file_gives_the_same_photo_every_time() {
     for _ in 0..3 {
         assert_eq!(prepare(&file, &Limits::default()).unwrap(), first);
     }
+}
+
+#[test]
+fn what_a_phone_finds_is_what_the_row_has() {
+    let scene = scene(900, 700);
+    let profile = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+    let wide = jpeg_with(&scene, |encoder| {
+        encoder.add_icc_profile(&profile).unwrap();
+    });
+    let turned = (1..=8).map(|orientation| turned_jpeg(&scene, orientation));
+    let files = turned.chain([wide, rgb_png(&scene), webp(&scene)]);
+    let limits = Limits::default();
+    let mut hashes = std::collections::BTreeSet::new();
+    for file in files {
+        let row = prepare(&file, &limits).unwrap();
+        let phone = picture::look(&file, &limits).unwrap();
+        assert_eq!(phone.phash, row.phash);
+        assert_eq!(Some(phone.scores), row.scores);
+        hashes.insert(row.phash);
+    }
+    assert!(hashes.len() >= 8, "a picture that is turned is another one");
 }
 
 #[test]

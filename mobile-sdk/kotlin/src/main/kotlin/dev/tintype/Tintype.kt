@@ -4,6 +4,7 @@ import dev.tintype.core.Conditions
 import dev.tintype.core.Enqueued
 import dev.tintype.core.Item
 import dev.tintype.core.Photo
+import dev.tintype.core.PhotoLook
 import dev.tintype.core.Policy
 import dev.tintype.core.QueueListener
 import dev.tintype.core.Recovery
@@ -87,6 +88,14 @@ class Tintype(
 
     /** What opening the queue found that was not as it should be. */
     val recovery: Recovery get() = uploads.recovery()
+
+    /**
+     * Looks at a photo and keeps nothing: is it good enough (`TOO_DARK`, `BLURRY`, ...), is it here already
+     * (`SAME_PHOTO`, `SIMILAR_PHOTO`)? In time to take it again. [send] finds the same hints.
+     *
+     * @throws TintypeException.Photo if no server would take it.
+     */
+    suspend fun look(photo: ByteArray): PhotoLook = work { uploads.look(photo) }
 
     /**
      * Takes a photo in and returns once it is safe on this device: from then on it arrives once, or has a reason.
