@@ -99,12 +99,11 @@ impl DeadLetters {
         ::metrics::counter!(metrics::POISON_RECORDS, "topic" => topic.to_owned()).increment(1);
         let bytes = serde_json::to_vec(&letter).unwrap_or_default();
         let payload = PutPayload::from(bytes);
+        let path = letter.path();
         let mut tries = 0_u32;
         loop {
             let options = PutOptions::from(PutMode::Create);
-            let put = self
-                .store
-                .put_opts(&letter.path(), payload.clone(), options);
+            let put = self.store.put_opts(&path, payload.clone(), options);
             match put.await {
                 // There already: kept when the stage came by before.
                 Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => return,
@@ -178,8 +177,9 @@ impl DeadLetters {
         sent.map_err(|(error, _)| {
             ProcessorError::kafka(format!("sending letter {} again", letter.name()))(error)
         })?;
-        let removed = self.store.delete(&letter.path()).await;
-        removed.map_err(ProcessorError::store(format!("removing {}", letter.path())))
+        let path = letter.path();
+        let removed = self.store.delete(&path).await;
+        removed.map_err(ProcessorError::store(format!("removing {path}")))
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use processor::Membership;
 use processor::maintain::Keep;
+use processor::{Membership, Protocol};
 use serde::Deserialize;
 
 use crate::cors::Origins;
@@ -185,7 +185,7 @@ impl Settings {
         };
         if let Some(word) = kafka_group_protocol {
             membership.protocol = word
-                .parse()
+                .parse::<Protocol>()
                 .with_context(|| format!("kafka_group_protocol in {}: {word:?}", file.display()))?;
         }
         self.servers = Servers {

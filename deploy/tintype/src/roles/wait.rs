@@ -102,7 +102,7 @@ fn is_lasting(error: &anyhow::Error) -> bool {
         cause.is::<Failure>()
             || cause.is::<Untrusted>()
             || matches!(
-                cause.downcast_ref(),
+                cause.downcast_ref::<CatalogError>(),
                 Some(CatalogError::Address { .. } | CatalogError::Invalid { .. })
             )
     })
