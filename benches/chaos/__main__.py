@@ -246,7 +246,7 @@ def longest_stall(times, begun, ended):
     events = sorted([(r, 1) for r, _ in times] + [(d, -1) for _, d in times])
     waiting, since, longest = 0, None, 0.0
     for at, what in events:
-        if since is not None and begun <= at <= ended and what == -1:
+        if since is not None and what == -1 and since <= ended and at >= begun:
             longest = max(longest, at - max(since, begun))
         waiting += what
         if what == -1 or since is None:

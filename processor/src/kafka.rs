@@ -3,7 +3,7 @@
 //!
 //! Polling never waits for the work: when the feed is full, the partitions are paused
 //! and polling goes on. Positions move only by an explicit `commit` after the work is
-//! durable, and closing never waits longer than five seconds for librdkafka.
+//! durable, and closing never waits longer than three seconds for librdkafka.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -90,9 +90,10 @@ const FEED_CAPACITY: usize = 64;
 /// from, and a lag display, never the truth.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 
-/// How long closing may take. librdkafka can hang in it (rust-rdkafka #453, #509);
-/// nothing depends on a clean close.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// How long closing may take. librdkafka can hang in it (rust-rdkafka #453, #509), as it does
+/// while its group is being shared out anew; nothing depends on a clean close, and the process
+/// has five seconds in all for its end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
 /// How long the broker may take to tell positions.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -206,7 +207,7 @@ impl Subscription {
         lock(&self.shared.positions).insert(partition, (epoch, next_offset));
     }
 
-    /// Leaves the group, or gives up doing so after five seconds.
+    /// Leaves the group, or gives up doing so after three seconds.
     pub async fn close(mut self) {
         self.shared.stop.store(true, Ordering::Release);
         self.feed.close();
@@ -220,7 +221,7 @@ impl Subscription {
         if thread.is_finished() {
             let _ = thread.join();
         } else {
-            tracing::warn!("a Kafka consumer did not close within five seconds; going on without");
+            tracing::warn!("a Kafka consumer did not close within three seconds; going on without");
         }
     }
 }
