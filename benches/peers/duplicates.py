@@ -160,7 +160,7 @@ def imagededup_cnn(folders, weights):
         torchvision.transforms.ToTensor(),
         torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     ])
-    method = CNN(verbose=False, model_config=CustomModel(look, network, "mobilenet_v2"))
+    method = CNN(verbose=False, model_config=CustomModel(name="mobilenet_v2", model=network, transform=look))
     before = cpu(resource.RUSAGE_SELF)
     encoded = [method.encode_images(str(f), num_enc_workers=0) for f in folders]
     seconds = cpu(resource.RUSAGE_SELF) - before
