@@ -176,8 +176,9 @@ pub struct DatasetPolicy {
     pub near_duplicates: NearDuplicates,
     /// Two photos are near-duplicates if no more than this many of the 64 bits of `phash` differ, ...
     pub max_phash_distance: u32,
-    /// ... and no more than this many of the 256 bits of `pdq`; or up to 32 more, and the cosine of
-    /// their embeddings' angle is at least 0.9. 0: only equal files and equal pixels are copies.
+    /// ... and no more than this many of the 256 bits of `pdq`; or up to 24 more, and half as many of
+    /// `phash`; or up to 32 more, and the cosine of their embeddings' angle is at least 0.9.
+    /// 0: only equal hashes are those of copies.
     pub max_pdq_distance: u32,
     /// Whether mirrored and turned copies count; those are compared by `pdq` alone, of which no
     /// more than 31 bits may differ, or `max_pdq_distance` if that is less.

@@ -8,6 +8,7 @@ use schemas::{CaptureId, Reason, Split, Status};
 use url::Url;
 
 use super::super::batch::{AcceptedRow, DeclinedRow};
+use super::super::clusters::Clusters;
 use super::super::load::load;
 use super::super::plausibility::Looks;
 use super::super::shard;
@@ -227,6 +228,7 @@ fn row(label: &str, embedding: Vec<f32>, offset: i64) -> AcceptedRow {
         group: id,
         split: Split::Train,
         label_score: None,
+        place: None,
         pipeline_version: "1".into(),
         offset,
     }
@@ -318,4 +320,51 @@ async fn looks_that_are_read_back_judge_labels_as_those_that_were_there() {
     let fit = loaded.fit("some network", "cat", &dog).unwrap();
     assert_eq!((fit.looks_like.as_str(), fit.score < 0.5), ("dog", true));
     assert_eq!(Some(fit), looks.fit("some network", "cat", &dog));
+}
+
+#[tokio::test]
+async fn kinds_that_are_read_back_place_photos_as_those_that_were_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, dataset) = (root(folder.path()), DatasetId::for_name("cats").unwrap());
+    let mut tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
+    let mut clusters = Clusters::default();
+    let model = "some network";
+    for first in [0, 30] {
+        let mut rows = Vec::new();
+        for n in first..first + 30_i64 {
+            let value = |i: usize| ((i as i64 * 7 + n * 3) % 5) as f32 / 20.0;
+            let mut embedding: Vec<f32> = (0..8).map(value).collect();
+            embedding[(n % 3) as usize] += 2.0;
+            if clusters.needs_fit(model) {
+                clusters.fit(model);
+            }
+            let place = clusters.place(model, &embedding);
+            let row = AcceptedRow {
+                place,
+                ..row("cat", embedding, n)
+            };
+            clusters.add(model, row.id, &row.photo.embedding, row.place.as_ref());
+            rows.push(row);
+        }
+        let file = shard::photos(&dataset, 0, rows).unwrap();
+        let offsets = (first, first + 29);
+        tables.commit(offsets, Some(file), None).await.unwrap();
+    }
+    let mut loaded = load(&tables, 0, 0).await.unwrap();
+    let read_back = &mut loaded.index.clusters;
+    for clusters in [&mut *read_back, &mut clusters] {
+        if clusters.needs_fit(model) {
+            clusters.fit(model);
+        }
+    }
+    let photo = [0.1, 2.0, 0.3, 0.0, 0.1, 0.2, 0.0, 0.2];
+    let place = clusters.place(model, &photo).unwrap();
+    assert_eq!(read_back.place(model, &photo), Some(place));
+    // Those that may not have been told are told with their kind.
+    let told = &loaded.outcomes;
+    assert!(told.iter().any(|told| told.cluster_id.is_some()));
+    assert!(
+        told.iter().any(|told| told.cluster_id.is_none()),
+        "before the first fit"
+    );
 }
