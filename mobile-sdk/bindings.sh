@@ -7,5 +7,6 @@ cd "$(dirname "$0")"
 cargo=${CARGO:-cargo} profile=${PROFILE:-dev}
 built=${CARGO_TARGET_DIR:-../target}/${profile/#dev/debug}
 $cargo build --quiet --locked --profile "$profile" -p mobile-sdk --features bindgen
-"$built/uniffi-bindgen" generate --library "$built/libtintype_mobile.so" --language "$language" --no-format --out-dir "$folder"
+# Of the static library: a profile that strips leaves no metadata in the other.
+"$built/uniffi-bindgen" generate "$built/libtintype_mobile.a" --config bindings.toml --language "$language" --no-format --out-dir "$folder"
 echo "$built/libtintype_mobile.so"

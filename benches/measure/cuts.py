@@ -201,11 +201,13 @@ class Client(threading.Thread):
     def cut(self, kind, location, photo, offset, until, rng):
         if kind == "wrong offset":
             wrong = offset + rng.choice([-1, 1, 17])
-            if wrong >= 0:
-                status, headers, body = self.ask("PATCH", location, b"x", self.patch_headers(wrong, False))
-                # A request that was cut may still arrive, and move the right offset on.
+            # Beyond the end it is the length that is wrong.
+            if 0 <= wrong < len(photo):
+                status, headers, body = self.ask("PATCH", location, photo[wrong:wrong + 1], self.patch_headers(wrong, False))
+                # A request that was cut may still arrive, and move the right offset on; even to this one.
                 right = int(headers.get("Upload-Offset", offset))
-                if status != 409 or right < offset or right == wrong:
+                self.sent += status == 204
+                if not (status == 409 and right >= offset and right != wrong or status == 204 and right == wrong + 1 > offset + 1):
                     raise RuntimeError(f"wrong offset answered {status} {dict(headers)} {body[:200]!r}")
             return
         if kind == "duplicate":

@@ -12,8 +12,8 @@ for target in aarch64-apple-ios aarch64-apple-ios-sim aarch64-apple-darwin; do
     libraries+=(-library "$target_folder/$target/mobile/libtintype_mobile.a" -headers "$generated/headers")
 done
 cargo build --locked -p mobile-sdk --features bindgen
-"$target_folder/debug/uniffi-bindgen" generate --library "$target_folder/debug/libtintype_mobile.dylib" \
-    --language swift --out-dir "$generated"
+"$target_folder/debug/uniffi-bindgen" generate "$target_folder/debug/libtintype_mobile.a" \
+    --config ../bindings.toml --language swift --out-dir "$generated"
 mkdir -p "$generated/headers" Sources/TintypeCore
 mv "$generated/TintypeCoreFFI.h" "$generated/headers/"
 mv "$generated/TintypeCoreFFI.modulemap" "$generated/headers/module.modulemap"
