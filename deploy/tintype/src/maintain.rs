@@ -85,7 +85,7 @@ pub async fn run(global: &Global, args: MaintainArgs) -> anyhow::Result<Exit> {
     let work = async {
         let only = args.dataset.as_ref();
         if args.dry_run {
-            return Ok(maintain::look(&settings, only, &shutdown).await?);
+            return anyhow::Ok(maintain::look(&settings, only, &shutdown).await?);
         }
         match maintain::round(&settings, Duration::ZERO, only, &shutdown).await? {
             Round::Done(report) => Ok(report),
