@@ -15,7 +15,7 @@ use super::Hint;
 /// fraction of its size; a PNG of a phone's screen 12 MB. More than this and old phones end
 /// the app; photos that need more are left to the server.
 const MAX_DECODE_BYTES: u64 = 64 << 20;
-/// How long a look may take. A photo of 12 megapixels takes some 50 ms; longer keeps the
+/// How long a look may take. A photo of 12 megapixels takes a tenth of a second; longer keeps the
 /// person waiting for what is only advice.
 const MAX_TIME: Duration = Duration::from_secs(2);
 /// Of 64 bits, how many may differ in two photos that look nearly the same; the server's

@@ -70,6 +70,31 @@ class QueueTest {
     }
 
     @Test
+    fun `a look says what could be better and keeps nothing`() = runBlocking<Unit> {
+        open().use { tintype ->
+            assertEquals(listOf(Hint.TOO_DARK), tintype.look(dark()).hints)
+            val good = tintype.look(picture(20, side = 256))
+            assertFalse(Hint.TOO_DARK in good.hints)
+            assertEquals(16, good.phash!!.length)
+            assertEquals(emptyList(), tintype.photos.first())
+            tintype.send(picture(20, side = 256), "cup")
+            assertTrue(Hint.SAME_PHOTO in tintype.look(picture(20, side = 256)).hints)
+            val broken = picture(20, side = 256).let { it.copyOf(it.size / 2) }
+            assertTrue(Hint.DAMAGED in tintype.look(broken).hints)
+        }
+    }
+
+    @Test
+    fun `a large photo goes by the resumable route and arrives whole`() = runBlocking<Unit> {
+        open().use { tintype ->
+            val item = tintype.send(noise(700), "cup").item
+            assertTrue(item.numBytes > 1_048_576u, "only ${item.numBytes} bytes: sent whole")
+            assertEquals(1u, tintype.sendNow().numSent)
+            assertEquals(1, server.captures("cups").count { it.sha256 == item.sha256 })
+        }
+    }
+
+    @Test
     fun `what the server refuses says why and holds up no other`() = runBlocking<Unit> {
         val strict = server.dataset("strict")
         server.post("/v1/datasets", """{"name":"closed","labels":["cup"],"policy":{"unknown_labels":"reject"}}""")
@@ -141,5 +166,20 @@ class QueueTest {
         open(folder).use { assertFailsWith<TintypeException.AlreadyOpen> { open(folder) } }
         open(folder).close()
         assertFalse(java.io.File(folder, "queue").length() == 0L)
+    }
+
+    /** Nothing but the darkest greys. */
+    private fun dark() = png(256) { it.nextInt(12) * 0x010101 }
+
+    /** What no encoder makes smaller. */
+    private fun noise(side: Int) = png(side) { it.nextInt() and 0xffffff }
+
+    private fun png(side: Int, pixel: (java.util.Random) -> Int): ByteArray {
+        val image = java.awt.image.BufferedImage(side, side, java.awt.image.BufferedImage.TYPE_INT_RGB)
+        val random = java.util.Random(1)
+        for (y in 0 until side) for (x in 0 until side) image.setRGB(x, y, pixel(random))
+        val out = java.io.ByteArrayOutputStream()
+        javax.imageio.ImageIO.write(image, "png", out)
+        return out.toByteArray()
     }
 }
