@@ -36,8 +36,8 @@ const MAX_TURNED_PDQ_DISTANCE: u32 = 31;
 const MORE_PDQ_DISTANCE: u32 = 24;
 /// And in so many more if the embeddings are alike. More finds other photos of the class.
 const MORE_PDQ_DISTANCE_IF_ALIKE: u32 = 32;
-/// So alike they must be then, the cosine of their angle in percent. Of look-alikes within that distance none was, of crops by
-/// five percent two in three.
+/// So alike they must be then, the cosine of their angle in percent. Of look-alikes within
+/// that distance none was, of crops by five percent two in three.
 const MIN_LIKENESS_PERCENT: u32 = 90;
 /// Up to so many photos those that lie as the new one does are looked for by a scan, some
 /// tenths of a millisecond for a million, which finds them whatever changed in the coarse bits: a
