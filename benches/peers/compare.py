@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """One command for all comparisons: installs the peers, runs each beside Tintype, writes a table.
 
-    cargo build --release -p processor --example prepare
-    cargo build --release -p duplicate-index --example search
-    cargo build --release -p scaled-jpeg --examples
+    cargo build --release && cargo build --release --workspace --examples
+    apt-get install libvips42
     python3 benches/peers/compare.py --data ../shared/data --built target/release/examples
 
 Peers come from PyPI into a virtual environment in --scratch, nothing else is touched. The report is
@@ -21,8 +20,11 @@ import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
 PEERS = [
-    "numpy", "pillow", "faiss-cpu", "imagededup", "cleanvision", "safetensors", "simplejpeg",
+    "numpy", "pillow", "faiss-cpu", "imagededup", "cleanvision", "safetensors", "simplejpeg", "pyvips",
+    "czkawka", "scikit-learn", "cleanlab",
 ]
+# It wants other versions of what the others need.
+PEERS_APART = ["img2dataset", "pyarrow", "pillow", "numpy"]
 
 
 def comparisons(given, scratch):
@@ -33,6 +35,13 @@ def comparisons(given, scratch):
     yield "perturb", ["perturb.py", "--data", data, "--out", photos]
     yield "duplicates", [
         "duplicates.py", "--set", photos, "--prepare", built / "prepare",
+        "--weights", data / "weights" / "mobilenet_v2.safetensors", "--logits", built / "logits",
+    ]
+    yield "stages", ["stages.py", "--stages", built / "stages", "--data", data, "--scratch", scratch / "made"]
+    yield "folder", ["folder.py", "--prepare", built / "prepare", scratch / "made" / "12mp"]
+    yield "clusters", ["clusters.py", "--bin", built, "--data", data]
+    yield "img2dataset", [
+        "img2dataset.py", "--tintype", built.parent / "tintype", "--data", data, "--scratch", scratch,
         "--weights", data / "weights" / "mobilenet_v2.safetensors",
     ]
     yield "quality", ["quality.py", "--data", data, "--prepare", built / "prepare"]
@@ -52,7 +61,9 @@ def main():
     arguments.add_argument("--data", type=pathlib.Path, required=True)
     arguments.add_argument("--built", type=pathlib.Path, required=True)
     arguments.add_argument("--scratch", type=pathlib.Path, default=pathlib.Path("target/peers"))
-    arguments.add_argument("--only", choices=["search", "duplicates", "quality", "jpeg"])
+    arguments.add_argument("--only", choices=[
+        "search", "duplicates", "quality", "jpeg", "stages", "folder", "clusters", "img2dataset",
+    ])
     given = arguments.parse_args()
     scratch = given.scratch.resolve()
     given.data, given.built = given.data.resolve(), given.built.resolve()
@@ -60,6 +71,10 @@ def main():
     if not python.exists():
         venv.create(scratch / "python", with_pip=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
+    apart = scratch / "python-img2dataset" / "bin" / "python"
+    if not apart.exists():
+        venv.create(apart.parent.parent, with_pip=True)
+    subprocess.run([apart, "-m", "pip", "install", "--quiet", *PEERS_APART], check=True)
     frozen = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
     ).stdout.split()
@@ -80,7 +95,8 @@ def main():
                 continue
             say(f"\n== {name}")
             done = subprocess.run(
-                [python, HERE / words[0], *map(str, words[1:])], capture_output=True, text=True
+                [apart if name == "img2dataset" else python, HERE / words[0], *map(str, words[1:])],
+                capture_output=True, text=True,
             )
             say(done.stdout.rstrip())
             if done.returncode:

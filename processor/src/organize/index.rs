@@ -31,13 +31,13 @@ const MIN_COARSE_RADIUS: u32 = 7;
 const MAX_TURNED_PDQ_DISTANCE: u32 = 31;
 
 /// `pdq` may differ in so many bits more than the policy says if `phash` differs in half of what
-/// it may: crops and logos, mostly. Of a million pairs of other photos none was so near; the
-/// first one came with 33 more.
+/// it may: crops and logos, mostly. Of a million pairs of other photos none was so near, nor
+/// with 33 bits more.
 const MORE_PDQ_DISTANCE: u32 = 24;
 /// And in so many more if the embeddings are alike. More finds other photos of the class.
 const MORE_PDQ_DISTANCE_IF_ALIKE: u32 = 32;
-/// So alike they must be then, the cosine of their angle in percent. Of look-alikes within that distance none was, of crops by
-/// five percent two in three.
+/// So alike they must be then, the cosine of their angle in percent. Of look-alikes within
+/// that distance none was, of crops by five percent two in three.
 const MIN_LIKENESS_PERCENT: u32 = 90;
 /// Up to so many photos those that lie as the new one does are looked for by a scan, some
 /// tenths of a millisecond for a million, which finds them whatever changed in the coarse bits: a
