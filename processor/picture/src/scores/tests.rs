@@ -1,7 +1,7 @@
 //! Against CleanVision; `tests/reference/scores_and_pdq.py` gives the numbers.
 
 use super::*;
-use crate::testing::picture;
+use crate::testing::{picture, scene};
 
 #[test]
 fn scores_are_cleanvision_s() {
@@ -31,10 +31,10 @@ fn scores_are_cleanvision_s() {
 
 #[test]
 fn the_shape_scores_follow_the_original_s_size() {
-    let small = picture("shades", 341, 256);
+    let small = scene(341, 256);
     let large = scores(&small, (4000, 3000), 256);
     assert_eq!((large.odd_aspect_ratio, large.odd_size), (0.75, 1.0));
-    let icon = scores(&picture("shades", 64, 32), (64, 32), 256);
+    let icon = scores(&scene(64, 32), (64, 32), 256);
     assert_eq!((icon.odd_aspect_ratio, icon.odd_size), (0.5, 0.125));
 }
 
