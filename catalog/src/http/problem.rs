@@ -29,8 +29,8 @@ pub struct ApiError {
     pub hint: Option<String>,
     /// After how many seconds to try again.
     pub retry_after_s: Option<u32>,
-    /// How many photos each label still needs.
-    pub shortfall: BTreeMap<String, u64>,
+    /// How many photos each label still needs. In a box, since few errors have it.
+    pub shortfall: Option<Box<BTreeMap<String, u64>>>,
 }
 
 impl ApiError {
@@ -42,7 +42,7 @@ impl ApiError {
             detail: detail.into(),
             hint: None,
             retry_after_s: None,
-            shortfall: BTreeMap::new(),
+            shortfall: None,
         }
     }
 
@@ -106,7 +106,7 @@ impl ApiError {
             code: self.code.into(),
             detail: self.detail.clone(),
             hint: self.hint.clone(),
-            shortfall: self.shortfall.clone(),
+            shortfall: self.shortfall.as_deref().cloned().unwrap_or_default(),
         }
     }
 }

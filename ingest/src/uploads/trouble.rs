@@ -30,7 +30,8 @@ pub(crate) enum Fault {
 /// A request that was not carried out, and how the upload stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
-    pub refusal: ApiError,
+    /// In a box, since it is long and most requests have none.
+    pub refusal: Box<ApiError>,
     pub fault: Fault,
     /// How many bytes are durable, if that is known.
     pub offset: Option<u64>,
@@ -41,7 +42,7 @@ pub(crate) struct Trouble {
 impl Trouble {
     fn new(fault: Fault, refusal: ApiError) -> Self {
         Self {
-            refusal,
+            refusal: Box::new(refusal),
             fault,
             offset: None,
             provided: None,

@@ -103,10 +103,7 @@ async fn commit(
     let mut tries = 0;
     loop {
         tries += 1;
-        let failure = match try_commit(&table.table, group, merged).await {
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
+        let failure = try_commit(&table.table, group, merged).await.err();
         table.reload().await?;
         let named: HashSet<String> = table.files()?.into_iter().map(|file| file.path).collect();
         if named.contains(&merged.path) {

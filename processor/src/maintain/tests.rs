@@ -133,8 +133,8 @@ fn accepted(offset: i64, label: &str, kib: usize) -> AcceptedRow {
         capture: capture(id, label),
         photo: Photo {
             jpeg: jpeg.into(),
-            pdq: vec![0; 32].into(),
-            pixel_sha256: vec![1; 32].into(),
+            pdq: vec![0; 32],
+            pixel_sha256: vec![1; 32],
             embedding: vec![0.5; 8],
             embedding_model: "m".into(),
             ..Photo::default()
@@ -146,6 +146,7 @@ fn accepted(offset: i64, label: &str, kib: usize) -> AcceptedRow {
             Split::Test
         },
         label_score: Some(0.5),
+        place: None,
         pipeline_version: "1".into(),
         offset,
     }

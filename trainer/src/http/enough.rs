@@ -77,7 +77,7 @@ fn check_counts(counts: &BTreeMap<&str, u64>, min: u32) -> Result<(), ApiError> 
     let mut error = ApiError::unprocessable("too_few_photos", detail).hint(
         "upload more photos of them, leave them out with classes, or lower min_photos_per_class",
     );
-    error.shortfall = shortfall;
+    error.shortfall = Some(Box::new(shortfall));
     Err(error)
 }
 
