@@ -10,10 +10,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Add, Remove};
 use deltalake_core::protocol::DeltaOperation;
-use deltalake_core::{DeltaResult, DeltaTable};
+use deltalake_core::{DeltaResult, DeltaTable, DeltaTableError};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{MergePolicy, plan};
@@ -117,6 +117,10 @@ async fn commit(
             tracing::info!(table = %table.key, "another process has merged these files; ours is left to the vacuum");
             return Ok(false);
         }
+        if tries >= MAX_TRIES && lost_race(&failure) {
+            tracing::info!(table = %table.key, "photos come faster than this merge; the next round tries again");
+            return Ok(false);
+        }
         if tries >= MAX_TRIES {
             let doing = format!("committing merged files to {}", table.key);
             return Err(ProcessorError::delta(doing)(failure));
@@ -124,6 +128,14 @@ async fn commit(
         tracing::debug!(error = %failure, table = %table.key, tries, "a merge met another commit; trying again");
         tokio::time::sleep(Duration::from_millis(20 << tries.min(6))).await;
     }
+}
+
+/// Whether nothing was wrong but that another commit was quicker.
+fn lost_race(failure: &DeltaTableError) -> bool {
+    let DeltaTableError::Transaction { source } = failure else {
+        return false;
+    };
+    matches!(source, TransactionError::MaxCommitAttempts(_))
 }
 
 /// One try on the version read last; if the table has moved on, nothing is written.
