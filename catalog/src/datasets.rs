@@ -379,7 +379,7 @@ fn read_label(dataset: &str, text: &str) -> Result<Label, CatalogError> {
     text.parse().map_err(|fault| damaged(dataset, fault))
 }
 
-fn damaged(id: &str, fault: impl ToString) -> CatalogError {
+pub(crate) fn damaged(id: &str, fault: impl ToString) -> CatalogError {
     CatalogError::Damaged {
         what: "dataset",
         id: id.into(),

@@ -1,9 +1,10 @@
 //! What maintenance asks of the catalog: which tables there are, which of their versions
 //! trainings still read, which originals may go, and the end of rows that nobody needs.
 //!
-//! Rows go a few thousand at a time, so that uploads never wait long behind them. A
-//! verdict of an accepted photo, and of one that waits for a look, stays as long as its dataset: statistics, groups of
-//! duplicates and the answer "this file is here already" are read from them.
+//! Rows go a few thousand at a time, so that uploads never wait long behind them. A verdict of
+//! an accepted photo, and of one that waits for a look, stays as long as its dataset:
+//! statistics, groups of duplicates and the answer "this file is here already" are read from
+//! them.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use sqlx::{AnyConnection, Row};
 
 use crate::catalog::before;
 use crate::database::Change;
-use crate::datasets::read_id;
+use crate::datasets::{damaged, read_id};
 use crate::error::Doing;
 use crate::requests::KEEP_ANSWERS;
 use crate::{Catalog, CatalogError};
@@ -225,14 +226,6 @@ impl Catalog {
                 return Ok(num_removed);
             }
         }
-    }
-}
-
-fn damaged(id: &str, fault: impl ToString) -> CatalogError {
-    CatalogError::Damaged {
-        what: "dataset",
-        id: id.into(),
-        fault: fault.to_string(),
     }
 }
 

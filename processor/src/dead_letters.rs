@@ -15,14 +15,12 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
+use schemas::{DEAD_LETTERS, ObjectKey};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ProcessorError;
 use crate::kafka::Record;
 use crate::metrics;
-
-/// Where they lie in the store.
-const FOLDER: &str = "dead-letters";
 
 /// How long a letter waits between tries to write it.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -69,7 +67,8 @@ impl DeadLetter {
     }
 
     fn path(&self) -> Path {
-        Path::from(format!("{FOLDER}/{}.json", self.name()))
+        let name = format!("{}.json", self.name());
+        Path::from(ObjectKey::DeadLetter { name }.to_string())
     }
 }
 
@@ -124,7 +123,7 @@ impl DeadLetters {
     /// The store fails, or a letter is none.
     pub async fn list(&self) -> Result<Vec<DeadLetter>, ProcessorError> {
         let doing = || ProcessorError::store("listing dead letters");
-        let folder = Path::from(FOLDER);
+        let folder = Path::from(DEAD_LETTERS);
         let mut listed = self.store.list(Some(&folder));
         let mut letters = Vec::new();
         while let Some(object) = listed.try_next().await.map_err(doing())? {

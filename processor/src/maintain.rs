@@ -94,7 +94,7 @@ pub enum Mode {
 pub enum Round {
     /// It was done, to its end or to the shutdown.
     Done(Report),
-    /// This process has the turn.
+    /// Not due, or not ours: this process has the turn, or had it last.
     Elsewhere(String),
 }
 

@@ -1,5 +1,6 @@
-//! The processor as a list: prepare, organize, record, and purge and maintenance beside them. Each stage runs until shutdown;
-//! one that fails is started again from its last durable position after a pause.
+//! The processor as a list: prepare, organize, record, and purge and maintenance beside them.
+//! Each stage runs until shutdown; one that fails is started again from its last durable
+//! position after a pause.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;

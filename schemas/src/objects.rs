@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use crate::{DatasetId, ModelId, Sha256, TrainingId, UploadId};
 
+/// The folder of all dead letters.
+pub const DEAD_LETTERS: &str = "dead-letters";
+
 /// Where something lies in the object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectKey {
@@ -36,6 +39,12 @@ pub enum ObjectKey {
     RejectionsTable {
         /// Whose rejections.
         dataset: DatasetId,
+    },
+    /// A record of a topic that no stage could work on: written once, removed when it is sent
+    /// again.
+    DeadLetter {
+        /// The file's name; no slash.
+        name: String,
     },
     /// A part of a training's checkpoints: written once, never changed.
     Checkpoint {
@@ -73,6 +82,7 @@ impl fmt::Display for ObjectKey {
             } => write!(f, "uploads/{dataset}/{upload}/{first_byte}-{fence}"),
             Self::PhotosTable { dataset } => write!(f, "tables/{dataset}/photos"),
             Self::RejectionsTable { dataset } => write!(f, "tables/{dataset}/rejections"),
+            Self::DeadLetter { name } => write!(f, "{DEAD_LETTERS}/{name}"),
             Self::Checkpoint { training, name } => write!(f, "checkpoints/{training}/{name}"),
             Self::ModelFile { model, name } => write!(f, "models/{model}/{name}"),
         }
@@ -99,6 +109,10 @@ impl FromStr for ObjectKey {
                 .parse()
                 .ok()
                 .map(|dataset| Self::RejectionsTable { dataset }),
+            [DEAD_LETTERS, name] if !name.is_empty() => {
+                let name = name.to_owned();
+                Some(Self::DeadLetter { name })
+            }
             ["checkpoints", training, name] if !name.is_empty() => {
                 let name = name.to_owned();
                 let training = training.parse().ok();
@@ -147,6 +161,9 @@ mod tests {
                 dataset: dataset.clone(),
             },
             ObjectKey::RejectionsTable { dataset },
+            ObjectKey::DeadLetter {
+                name: "captures-0-17.json".into(),
+            },
             ObjectKey::Checkpoint {
                 training: TrainingId::new(),
                 name: "000001.json".into(),

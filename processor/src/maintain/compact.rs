@@ -21,6 +21,7 @@ use super::report::TableReport;
 use super::table::{DataFile, Kind, Open};
 use super::{Mode, merge};
 use crate::error::ProcessorError;
+use crate::organize::delta::{self, FileEntry};
 use crate::organize::put::put_new;
 use crate::organize::shard::ShardFile;
 
@@ -75,23 +76,20 @@ async fn merge_group(
         num_rows,
         labels,
     } = file;
-    let merged = Merged {
+    let file = FileEntry {
         path: format!("{PREFIX}{}.parquet", uuid::Uuid::now_v7().simple()),
         num_bytes: bytes.len(),
         num_rows,
         labels,
-        made_at_ms,
     };
-    put_new(table.root.store(), &table.key, &merged.path, bytes).await?;
-    commit(table, group, &merged).await
+    put_new(table.root.store(), &table.key, &file.path, bytes).await?;
+    commit(table, group, &Merged { file, made_at_ms }).await
 }
 
 /// The file that stands for a group.
 struct Merged {
-    path: String,
-    num_bytes: usize,
-    num_rows: usize,
-    labels: (String, String),
+    file: FileEntry,
+    /// When its youngest rows were written.
     made_at_ms: i64,
 }
 
@@ -106,7 +104,7 @@ async fn commit(
         let failure = try_commit(&table.table, group, merged).await.err();
         table.reload().await?;
         let named: HashSet<String> = table.files()?.into_iter().map(|file| file.path).collect();
-        if named.contains(&merged.path) {
+        if named.contains(&merged.file.path) {
             return Ok(true);
         }
         let Some(failure) = failure else {
@@ -149,7 +147,7 @@ async fn try_commit(table: &DeltaTable, group: &[DataFile], merged: &Merged) -> 
         .with_create_checkpoint(false);
     let operation = DeltaOperation::Optimize {
         predicate: None,
-        target_size: i64::try_from(merged.num_bytes).unwrap_or(i64::MAX),
+        target_size: i64::try_from(merged.file.num_bytes).unwrap_or(i64::MAX),
     };
     CommitBuilder::from(properties)
         .with_actions(actions)
@@ -174,23 +172,9 @@ fn removal(file: &DataFile, now_ms: i64) -> Action {
 }
 
 fn addition(merged: &Merged) -> Add {
-    let stats = serde_json::json!({
-        "numRecords": merged.num_rows,
-        "minValues": {"label": merged.labels.0},
-        "maxValues": {"label": merged.labels.1},
-        "nullCount": {"label": 0},
-    });
     Add {
-        path: merged.path.clone(),
-        partition_values: HashMap::new(),
-        size: i64::try_from(merged.num_bytes).unwrap_or(i64::MAX),
         modification_time: merged.made_at_ms,
         data_change: false,
-        stats: Some(stats.to_string()),
-        tags: None,
-        deletion_vector: None,
-        base_row_id: None,
-        default_row_commit_version: None,
-        clustering_provider: None,
+        ..delta::add(&merged.file)
     }
 }

@@ -50,11 +50,11 @@ impl CommitEntry {
 
 /// A data file, as a commit names it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct FileEntry {
-    path: String,
-    num_bytes: usize,
-    num_rows: usize,
-    labels: (String, String),
+pub(crate) struct FileEntry {
+    pub(crate) path: String,
+    pub(crate) num_bytes: usize,
+    pub(crate) num_rows: usize,
+    pub(crate) labels: (String, String),
 }
 
 /// The two tables of one dataset, as this partition's owner writes them.
@@ -439,7 +439,8 @@ async fn commit(
     Ok(i64::try_from(done.version()).unwrap_or(i64::MAX))
 }
 
-fn add(file: &FileEntry) -> Add {
+/// A new file as a commit adds it, with what readers prune by.
+pub(crate) fn add(file: &FileEntry) -> Add {
     let stats = serde_json::json!({
         "numRecords": file.num_rows,
         "minValues": {"label": file.labels.0},
