@@ -18,6 +18,10 @@ pub fn data() -> Option<PathBuf> {
 }
 
 /// Every file below a folder, in a fixed order.
+#[allow(
+    dead_code,
+    reason = "not every test program that has this module looks into folders"
+)]
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
