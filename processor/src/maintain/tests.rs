@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::array::{Array as _, AsArray as _};
+use arrow::datatypes::Int64Type;
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore as _, ObjectStoreExt as _, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -16,6 +17,7 @@ use url::Url;
 
 use super::*;
 use crate::organize::batch::{AcceptedRow, DeclinedRow};
+use crate::organize::clusters::Place;
 use crate::organize::delta::Tables;
 use crate::organize::load::load;
 use crate::organize::shard;
@@ -146,7 +148,13 @@ fn accepted(offset: i64, label: &str, kib: usize) -> AcceptedRow {
             Split::Test
         },
         label_score: Some(0.5),
-        place: None,
+        // Against the order in which they come.
+        place: Some(Place {
+            cluster: 100 - offset,
+            distance: 0.1,
+            is_outlier: false,
+            fitted_at: 1,
+        }),
         pipeline_version: "1".into(),
         offset,
     }
@@ -286,16 +294,19 @@ async fn small_files_become_one_with_the_same_rows_in_order_and_a_large_one_is_n
     );
     assert!(picture.statistics().is_none() && picture.dictionary_page_offset().is_none());
     let batch = reader.build().unwrap().next().unwrap().unwrap();
-    let labels = batch
-        .column_by_name("label")
-        .unwrap()
-        .as_string::<i32>()
-        .clone();
-    let labels: Vec<_> = labels.iter().flatten().collect();
-    assert_eq!(
-        labels,
-        ["manx", "manx", "siamese", "siamese", "tabby", "tabby"]
-    );
+    let column = |name| batch.column_by_name(name).unwrap();
+    let labels = column("label").as_string::<i32>().iter().flatten();
+    let clusters = column("cluster_id").as_primitive::<Int64Type>();
+    let order: Vec<_> = labels.zip(clusters.values().iter().copied()).collect();
+    let expected = [
+        ("manx", 96),
+        ("manx", 99),
+        ("siamese", 95),
+        ("siamese", 98),
+        ("tabby", 94),
+        ("tabby", 97),
+    ];
+    assert_eq!(order, expected);
     // Nothing is left to merge, and the position is where it was.
     assert_eq!(test.maintain().await.photos, TableReport::default());
     let again = test.tables().await;

@@ -59,7 +59,7 @@ Examples:
 Other settings, in FILE or as TINTYPE_NAME: max_body_bytes, decode_threads, shard_max_rows,
 shard_max_bytes, shard_max_age_s, weights (a file or folder of pretrained weights),
 fetch_weights, embed, maintain_every_s, keep_files_days, keep_verdicts_days,
-keep_events_days, log, log_json";
+keep_events_days, cors_origins, log, log_json";
 
 /// Run everything in one process: broker, object store, catalog, ingest, processor, trainer
 #[derive(Debug, Args)]
