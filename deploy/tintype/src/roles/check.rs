@@ -161,7 +161,11 @@ async fn try_objects(servers: &Servers) -> anyhow::Result<String> {
     let objects = Objects::open(servers.objects()?)?;
     let list = async { objects.root.store().list(None).try_next().await };
     match tokio::time::timeout(ANSWER_WITHIN, list).await {
-        Ok(listed) => listed.map(drop)?,
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) if error.to_string().contains("NoSuchBucket") => {
+            anyhow::bail!("it answers, and has no such bucket; `tintype init` makes it")
+        }
+        Ok(Err(error)) => return Err(error.into()),
         Err(_) => anyhow::bail!("no answer within {} s", ANSWER_WITHIN.as_secs()),
     }
     Ok("it can be listed; `tintype check-store` tests what it promises".into())
