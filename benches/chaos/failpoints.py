@@ -43,7 +43,7 @@ def run(args, folder, settle):
         place.mkdir(parents=True)
         settings = {"shard_max_age_s": 1, "shard_max_rows": 8, "decode_threads": 1, "maintain_every_s": 1,
                     "embed": "false"}
-        cluster = Cluster(args.tintype, place, None, 0, 0, settings)
+        cluster = Cluster(args.tintype, place, None, args, settings)
         process = cluster.processes[0]
         process.env["TINTYPE_FAILPOINTS_LOG"] = str(place / "points.log")
         ledger = Ledger(place / "ledger.jsonl")
@@ -62,7 +62,7 @@ def run(args, folder, settle):
                     process.kill()
                 process.start(wait=False)
             report.figure("every client came home", load.finish(300), True)
-            report.figure("every capture has its verdict", settle(cluster, names), True)
+            report.figure("every capture has its verdict", settle(cluster, names, args.settle_s), True)
             ledger.close()
             check(report, cluster, Account(place / "ledger.jsonl"), names)
             # One that gives up by itself, as at an error while it starts, is started again; it is no broken promise.
