@@ -6,7 +6,7 @@ import random
 import threading
 import time
 
-# Longer than the session timeout of Tintype's consumers: the group goes on without it.
+# Longer than the session (6 s) of Tintype's consumers: the group goes on without it.
 BEYOND_SESSION_S = (11.0, 14.0)
 STOPPED_S = (1.0, 40.0)
 

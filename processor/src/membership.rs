@@ -5,9 +5,16 @@ use std::str::FromStr;
 
 use rdkafka::config::ClientConfig;
 
-/// After this long without a sign of life a member's partitions go to others. Longer lets
-/// the photos of a machine that died wait; shorter takes partitions from a busy one.
-const SESSION_MS: &str = "10000";
+/// After this long without a sign of life a member's partitions go to others: the least that
+/// brokers allow as they come (`group.min.session.timeout.ms`). Longer lets the photos of a
+/// machine that died wait; a busy member is not at risk, since a thread of librdkafka's gives
+/// the signs.
+const SESSION_MS: &str = "6000";
+
+/// How often a member gives one, and so how soon it hears that partitions are to be shared
+/// out anew, which takes two rounds. Rarer makes every coming and going slower; oftener only
+/// adds small requests, three a member and time.
+const HEARTBEAT_MS: &str = "1000";
 
 /// Who this process is in its groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,9 +46,11 @@ impl Membership {
         match self.protocol {
             Protocol::Eager => config
                 .set("session.timeout.ms", SESSION_MS)
+                .set("heartbeat.interval.ms", HEARTBEAT_MS)
                 .set("partition.assignment.strategy", "range"),
             Protocol::Cooperative => config
                 .set("session.timeout.ms", SESSION_MS)
+                .set("heartbeat.interval.ms", HEARTBEAT_MS)
                 .set("partition.assignment.strategy", "cooperative-sticky"),
             Protocol::Consumer => config.set("group.protocol", "consumer"),
         };
