@@ -177,14 +177,14 @@ def merged(own, other):
 
 def check_pod(file, document):
     """Rules that no schema has."""
-    template = document.get("spec", {}).get("template") if document["kind"] in ("Deployment", "Job") else None
+    template = document.get("spec", {}).get("template") if document["kind"] in ("Deployment", "StatefulSet", "Job") else None
     if template is None:
         return
     where = f"{file.name}: {document['kind']} {document['metadata']['name']}"
     if not template["spec"]["securityContext"].get("runAsNonRoot"):
         raise Wrong(f"{where} may run as root")
     for container in template["spec"]["containers"]:
-        if document["kind"] == "Deployment" and not {"readinessProbe", "livenessProbe"} <= set(container):
+        if document["kind"] in ("Deployment", "StatefulSet") and not {"readinessProbe", "livenessProbe"} <= set(container):
             raise Wrong(f"{where} has no probes")
         if "memory" not in container["resources"]["limits"]:
             raise Wrong(f"{where} has no limit of memory")

@@ -50,6 +50,11 @@ capabilities: {drop: [ALL]}
   args: [{{ .role }}]
   envFrom:
     {{- include "tintype.environment" .root | nindent 4 }}
+  {{- if eq .role "processor" }}
+  env:
+    - name: TINTYPE_KAFKA_INSTANCE
+      valueFrom: {fieldRef: {fieldPath: metadata.name}}
+  {{- end }}
   ports:
     - {name: http, containerPort: 8080}
   securityContext:
