@@ -6,6 +6,7 @@
 //! files, and what a vacuum removes is named by no version within the retention.
 
 mod compact;
+pub(crate) use compact::is_merged;
 
 mod log;
 

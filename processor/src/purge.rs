@@ -7,7 +7,7 @@ use catalog::Catalog;
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
-use schemas::DatasetId;
+use schemas::{DatasetId, SNAPSHOTS};
 use tokio_util::sync::CancellationToken;
 
 use crate::objects::ObjectRoot;
@@ -47,7 +47,7 @@ async fn purge(catalog: &Catalog, store: &dyn ObjectStore, rest: Duration) -> Re
 
 async fn remove_objects(store: &dyn ObjectStore, dataset: &DatasetId) -> Result<u64, Failure> {
     let mut num_objects = 0;
-    for folder in ["originals", "tables", "uploads"] {
+    for folder in ["originals", "tables", "uploads", SNAPSHOTS] {
         let mut listed = store.list(Some(&Path::from(format!("{folder}/{dataset}"))));
         while let Some(object) = listed.try_next().await? {
             match store.delete(&object.location).await {
@@ -86,6 +86,7 @@ mod tests {
                 "originals/{}/ab/cd",
                 "tables/{}/photos/x.parquet",
                 "uploads/{}/x/0-1",
+                "snapshots/{}/0-x",
             ] {
                 let key = Path::from(key.replace("{}", dataset.as_str()));
                 store.put(&key, "x".into()).await.unwrap();
@@ -101,7 +102,7 @@ mod tests {
                 .await
                 .unwrap()
                 .len(),
-            6,
+            8,
             "too early"
         );
         purge(&catalog, &store, Duration::ZERO).await.unwrap();
@@ -111,7 +112,7 @@ mod tests {
             .try_collect()
             .await
             .unwrap();
-        assert_eq!(left.len(), 3);
+        assert_eq!(left.len(), 4);
         assert!(
             left.iter()
                 .all(|key| key.as_ref().contains(datasets[1].as_str())),

@@ -41,6 +41,18 @@ macro_rules! uuid_id {
             }
         }
 
+        impl TryFrom<&[u8]> for $name {
+            type Error = InvalidId;
+
+            fn try_from(bytes: &[u8]) -> Result<Self, InvalidId> {
+                Uuid::from_slice(bytes).map(Self).map_err(|_| InvalidId {
+                    what: $what,
+                    rule: "16 bytes are needed",
+                    text: HEXLOWER.encode(bytes),
+                })
+            }
+        }
+
         impl Default for $name {
             fn default() -> Self {
                 Self::new()

@@ -24,7 +24,7 @@ pub mod events;
 pub mod topics;
 
 mod objects;
-pub use objects::{DEAD_LETTERS, InvalidObjectKey, ObjectKey};
+pub use objects::{DEAD_LETTERS, InvalidObjectKey, ObjectKey, SNAPSHOTS};
 
 #[cfg(feature = "table")]
 pub mod table;

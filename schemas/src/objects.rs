@@ -9,6 +9,9 @@ use crate::{DatasetId, ModelId, Sha256, TrainingId, UploadId};
 /// The folder of all dead letters.
 pub const DEAD_LETTERS: &str = "dead-letters";
 
+/// The folder of all snapshots.
+pub const SNAPSHOTS: &str = "snapshots";
+
 /// Where something lies in the object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectKey {
@@ -39,6 +42,14 @@ pub enum ObjectKey {
     RejectionsTable {
         /// Whose rejections.
         dataset: DatasetId,
+    },
+    /// What a dataset's index knew at some version of its tables: written once, never changed,
+    /// and no loss.
+    Snapshot {
+        /// Whose index.
+        dataset: DatasetId,
+        /// The file's name, which sorts by the version; no slash.
+        name: String,
     },
     /// A record of a topic that no stage could work on: written once, removed when it is sent
     /// again.
@@ -82,6 +93,7 @@ impl fmt::Display for ObjectKey {
             } => write!(f, "uploads/{dataset}/{upload}/{first_byte}-{fence}"),
             Self::PhotosTable { dataset } => write!(f, "tables/{dataset}/photos"),
             Self::RejectionsTable { dataset } => write!(f, "tables/{dataset}/rejections"),
+            Self::Snapshot { dataset, name } => write!(f, "{SNAPSHOTS}/{dataset}/{name}"),
             Self::DeadLetter { name } => write!(f, "{DEAD_LETTERS}/{name}"),
             Self::Checkpoint { training, name } => write!(f, "checkpoints/{training}/{name}"),
             Self::ModelFile { model, name } => write!(f, "models/{model}/{name}"),
@@ -109,6 +121,11 @@ impl FromStr for ObjectKey {
                 .parse()
                 .ok()
                 .map(|dataset| Self::RejectionsTable { dataset }),
+            [SNAPSHOTS, dataset, name] if !name.is_empty() => {
+                let name = name.to_owned();
+                let dataset = dataset.parse().ok();
+                dataset.map(|dataset| Self::Snapshot { dataset, name })
+            }
             [DEAD_LETTERS, name] if !name.is_empty() => {
                 let name = name.to_owned();
                 Some(Self::DeadLetter { name })
@@ -160,7 +177,13 @@ mod tests {
             ObjectKey::PhotosTable {
                 dataset: dataset.clone(),
             },
-            ObjectKey::RejectionsTable { dataset },
+            ObjectKey::RejectionsTable {
+                dataset: dataset.clone(),
+            },
+            ObjectKey::Snapshot {
+                dataset,
+                name: "00000000000000000007-x".into(),
+            },
             ObjectKey::DeadLetter {
                 name: "captures-0-17.json".into(),
             },

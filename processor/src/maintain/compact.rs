@@ -32,6 +32,11 @@ const MAX_TRIES: u32 = 8;
 /// What the names of merged files begin with.
 pub(super) const PREFIX: &str = "merged-";
 
+/// Whether a file of a table has rows that were there before, as they were.
+pub(crate) fn is_merged(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
 /// Merges what is worth it.
 pub(super) async fn compact(
     table: &mut Open,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use schemas::CaptureId;
 
 use super::direction::Direction;
+use super::snapshot::{self, Frame};
 
 mod communities;
 
@@ -101,6 +102,26 @@ impl Clusters {
         }
     }
 
+    /// Hands out everything but the fits as frames of a snapshot, as long as `put` takes them;
+    /// whether it took all. A fit is computed again from what is kept.
+    pub fn save(&self, put: &mut impl FnMut(Frame) -> bool) -> bool {
+        // Some 5 MB at most.
+        self.spaces.iter().all(|(model, space)| {
+            put(Frame {
+                spaces: vec![space.save(model)],
+                ..Frame::default()
+            })
+        })
+    }
+
+    /// Takes in what [`Self::save`] handed out; none if it is no such thing.
+    pub fn restore(&mut self, spaces: Vec<snapshot::Space>) -> Option<()> {
+        for saved in spaces {
+            self.spaces.insert(saved.model.clone(), Space::restore(saved)?);
+        }
+        Some(())
+    }
+
     /// Whether [`Self::fit`] is due before the next photo is placed.
     pub fn needs_fit(&self, model: &str) -> bool {
         self.spaces.get(model).is_some_and(Space::needs_fit)
@@ -154,6 +175,30 @@ impl Space {
         } else {
             self.before.add(photo);
         }
+    }
+
+    fn save(&self, model: &str) -> snapshot::Space {
+        snapshot::Space {
+            model: model.to_owned(),
+            num_photos: self.num_photos,
+            fitted_at: self.fitted_at,
+            num_since: self.num_since,
+            num_outliers_since: self.num_outliers_since,
+            before: self.before.save(),
+            since: self.since.save(),
+        }
+    }
+
+    fn restore(saved: snapshot::Space) -> Option<Self> {
+        Some(Self {
+            num_photos: saved.num_photos,
+            fitted_at: saved.fitted_at,
+            before: Kept::restore(saved.before)?,
+            since: Kept::restore(saved.since)?,
+            num_since: saved.num_since,
+            num_outliers_since: saved.num_outliers_since,
+            model: None,
+        })
     }
 
     /// All that came so far came before the fit at `fitted_at`.

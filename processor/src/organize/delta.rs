@@ -130,6 +130,16 @@ impl Tables {
         &self.rejections
     }
 
+    /// Paths of the data files of both tables.
+    pub fn files(&self) -> Vec<String> {
+        let tables = [&self.photos, &self.rejections];
+        let snapshots = tables.into_iter().filter_map(|table| table.snapshot().ok());
+        snapshots
+            .flat_map(|snapshot| snapshot.log_data().into_iter())
+            .map(|file| file.object_store_path().to_string())
+            .collect()
+    }
+
     /// The version that the photos table is at.
     pub fn version(&self) -> i64 {
         self.photos

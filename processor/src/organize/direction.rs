@@ -25,8 +25,23 @@ impl Direction {
         let factor = SCALE / square.sqrt() as f32;
         let round = |value: &f32| (value * factor).round().clamp(-127.0, 127.0) as i8;
         let values: Box<[i8]> = embedding.iter().map(round).collect();
+        Self::from_values(values)
+    }
+
+    /// Of features that are rounded already.
+    pub fn from_values(values: Box<[i8]>) -> Option<Self> {
         let length = f64::from(dot(&values, &values)).sqrt();
         (length > 0.0).then_some(Self { values, length })
+    }
+
+    /// The rounded features, a byte each.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.values.iter().map(|value| value.cast_unsigned()).collect()
+    }
+
+    /// From its bytes; none of those that have no direction.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::from_values(bytes.iter().map(|byte| byte.cast_signed()).collect())
     }
 
     /// The rounded features.

@@ -67,6 +67,15 @@ impl Pdq {
         Some(Self::from(bytes))
     }
 
+    /// As its 32 bytes.
+    pub fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (to, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+            *to = word.to_be_bytes();
+        }
+        bytes
+    }
+
     /// How many of the 256 bits differ.
     pub fn distance(self, other: Self) -> u32 {
         let words = self.0.iter().zip(&other.0);

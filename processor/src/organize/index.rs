@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use bytes::Bytes;
 use schemas::events::Policy;
 use schemas::events::policy::TurnedCopies;
 use schemas::{CaptureId, Reason, Sha256};
@@ -14,6 +15,7 @@ use super::clusters::Clusters;
 use super::fingerprints::{Fingerprints, Pdq};
 use super::plausibility::Looks;
 use super::sketch::Sketch;
+use super::snapshot::{self, Frame};
 use crate::turn::Turn;
 
 /// PDQ hashes of pictures with less detail than this say nothing (PDQ's own advice),
@@ -127,14 +129,19 @@ impl Index {
         self.photos.push((id, group));
         self.by_file.entry(prints.sha256).or_insert(number);
         self.by_pixels.entry(prints.pixel_sha256).or_insert(number);
-        if prints.pdq_quality >= MIN_PDQ_QUALITY && self.coarse.push(prints.pdq.coarse()).is_some()
-        {
-            let sketch = prints.sketch.filter(|_| self.hashed.len() < MAX_SCANNED);
+        if prints.pdq_quality >= MIN_PDQ_QUALITY {
+            self.add_detail(number, prints.phash, prints.pdq, prints.sketch);
+        }
+    }
+
+    fn add_detail(&mut self, number: u32, phash: u64, pdq: Pdq, sketch: Option<Sketch>) {
+        if self.coarse.push(pdq.coarse()).is_some() {
+            let sketch = sketch.filter(|_| self.hashed.len() < MAX_SCANNED);
             let place = u32::try_from(self.sketches.len()).ok();
             self.sketches.extend(sketch);
             self.hashed.push(Hashed {
-                phash: prints.phash,
-                pdq: prints.pdq,
+                phash,
+                pdq,
                 number,
                 sketch: sketch.and(place),
             });
@@ -253,6 +260,121 @@ impl Index {
                 likeness_percent,
             });
         });
+    }
+
+    /// Hands out everything as frames of a snapshot, so many items in each, as long as `put`
+    /// takes them; whether it took all.
+    pub fn save(&self, frame_items: usize, put: &mut impl FnMut(Frame) -> bool) -> bool {
+        let accepted: HashSet<CaptureId> = self.photos.iter().map(|(id, _)| *id).collect();
+        let declined: Vec<_> = self.judged.difference(&accepted).collect();
+        declined.chunks(frame_items).all(|ids| {
+            let ids = ids.iter().map(|id| Bytes::copy_from_slice(id.as_bytes()));
+            put(Frame {
+                declined: ids.collect(),
+                ..Frame::default()
+            })
+        }) && self.save_photos(frame_items, put)
+            && self.looks.save(put)
+            && self.clusters.save(put)
+    }
+
+    fn save_photos(&self, frame_items: usize, put: &mut impl FnMut(Frame) -> bool) -> bool {
+        let (files, pixels) = (
+            self.by_number(&self.by_file),
+            self.by_number(&self.by_pixels),
+        );
+        let bytes =
+            |hash: Option<&Sha256>| hash.map_or_else(Vec::new, |hash| hash.as_bytes().to_vec());
+        let mut hashed = self.hashed.iter().peekable();
+        let mut numbered = self.photos.iter().enumerate();
+        loop {
+            let photos: Vec<_> = numbered
+                .by_ref()
+                .take(frame_items)
+                .map(|(number, (id, group))| snapshot::Photo {
+                    id: id.as_bytes().to_vec(),
+                    group: if group == id {
+                        Vec::new()
+                    } else {
+                        group.as_bytes().to_vec()
+                    },
+                    sha256: bytes(files[number]),
+                    pixel_sha256: bytes(pixels[number]),
+                    detail: hashed
+                        .next_if(|hashed| hashed.number as usize == number)
+                        .map(|hashed| self.detail(hashed)),
+                })
+                .collect();
+            if photos.is_empty() {
+                return true;
+            }
+            let frame = Frame {
+                photos,
+                ..Frame::default()
+            };
+            if !put(frame) {
+                return false;
+            }
+        }
+    }
+
+    /// Whose hash each photo's number is.
+    fn by_number<'a>(&self, hashes: &'a HashMap<Sha256, u32>) -> Vec<Option<&'a Sha256>> {
+        let mut by_number = vec![None; self.photos.len()];
+        for (hash, number) in hashes {
+            by_number[*number as usize] = Some(hash);
+        }
+        by_number
+    }
+
+    fn detail(&self, hashed: &Hashed) -> snapshot::Detail {
+        let sketch = hashed.sketch.and_then(|at| self.sketches.get(at as usize));
+        snapshot::Detail {
+            phash: hashed.phash,
+            pdq: hashed.pdq.to_bytes().to_vec(),
+            sketch: sketch.map_or_else(Vec::new, |sketch| sketch.to_bytes().to_vec()),
+            sketch_model: sketch.map_or(0, Sketch::model),
+        }
+    }
+
+    /// Takes in what [`Self::save`] handed out, frame by frame in its order; none if it is no
+    /// such frame.
+    pub fn restore(&mut self, frame: Frame) -> Option<()> {
+        for id in &frame.declined {
+            self.add_judged(id.as_ref().try_into().ok()?);
+        }
+        for photo in &frame.photos {
+            let id: CaptureId = photo.id.as_slice().try_into().ok()?;
+            let group = match photo.group.as_slice() {
+                [] => id,
+                group => group.try_into().ok()?,
+            };
+            let number = u32::try_from(self.photos.len()).ok()?;
+            self.judged.insert(id);
+            self.photos.push((id, group));
+            let known = [
+                (&photo.sha256, &mut self.by_file),
+                (&photo.pixel_sha256, &mut self.by_pixels),
+            ];
+            for (hash, numbers) in known {
+                if !hash.is_empty() {
+                    numbers.insert(hash.as_slice().try_into().ok()?, number);
+                }
+            }
+            if let Some(detail) = &photo.detail {
+                self.add_detail(
+                    number,
+                    detail.phash,
+                    Pdq::from_bytes(&detail.pdq)?,
+                    match detail.sketch.as_slice() {
+                        [] => None,
+                        values => Some(Sketch::from_bytes(values, detail.sketch_model)?),
+                    },
+                );
+            }
+        }
+        self.looks.restore(frame.looks)?;
+        self.clusters.restore(frame.spaces)
     }
 
     fn twin(&self, number: u32, reason: Reason, near: Option<&Nearest>) -> Option<Twin> {

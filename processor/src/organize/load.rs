@@ -11,6 +11,7 @@ use arrow::datatypes::{Float32Type, Int32Type, Int64Type, TimestampMicrosecondTy
 use deltalake_core::DeltaTable;
 use deltalake_core::logstore::parquet_reader::ParquetObjectReader;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use schemas::events::{CaptureDecided, Scores};
@@ -21,7 +22,9 @@ use super::delta::{Tables, table_store};
 use super::fingerprints::{Fingerprints, Pdq};
 use super::index::Index;
 use super::sketch::Sketch;
+use super::snapshot::Snapshot;
 use crate::error::ProcessorError;
+use crate::maintain::is_merged;
 
 /// Rows read at a time: 5 MB of embeddings. More only takes memory.
 const BATCH_ROWS: usize = 1024;
@@ -31,15 +34,21 @@ const BATCH_ROWS: usize = 1024;
 const FILES_AHEAD: usize = 8;
 
 /// What stands in the tables.
+#[derive(Default)]
 pub struct Loaded {
     /// Everything that was judged.
     pub index: Index,
     /// The outcomes of rows at or past the offset that was asked for.
     pub outcomes: Vec<CaptureDecided>,
+    /// How many rows were read for it.
+    pub num_read: usize,
+    /// How many of these were known before they were read.
+    num_known: usize,
 }
 
-/// Reads both tables. Rows of `partition` from offset `tell_from` on come back as outcomes
-/// too: their records are about to be read again, and nobody else can tell them.
+/// Reads both tables, or what a snapshot does not have of them. Rows of `partition` from
+/// offset `tell_from` on come back as outcomes too: their records are about to be read again,
+/// and nobody else can tell them. The snapshot must not have any of these.
 ///
 /// # Errors
 /// A file cannot be read, or is not ours.
@@ -47,21 +56,121 @@ pub async fn load(
     tables: &Tables,
     partition: i32,
     tell_from: i64,
+    snapshot: Option<Snapshot>,
 ) -> Result<Loaded, ProcessorError> {
+    let from = (partition, tell_from);
+    if let Some(snapshot) = snapshot {
+        let said = format!("{snapshot:?}");
+        if let Some(loaded) = load_onto(tables, from, snapshot).await? {
+            return Ok(loaded);
+        }
+        tracing::info!(
+            snapshot = said,
+            "rows were changed or removed since the index was kept; reading all"
+        );
+    }
+    let loaded = load_onto(tables, from, Snapshot::default()).await?;
+    loaded.ok_or_else(|| ProcessorError::Subscription("rows without a snapshot fit none".into()))
+}
+
+/// Adds to a snapshot the rows that it does not have; none if others have changed since.
+async fn load_onto(
+    tables: &Tables,
+    (partition, tell_from): (i32, i64),
+    snapshot: Snapshot,
+) -> Result<Option<Loaded>, ProcessorError> {
+    let is_warm = !snapshot.files.is_empty();
     let mut loaded = Loaded {
-        index: Index::default(),
-        outcomes: Vec::new(),
+        index: snapshot.index,
+        ..Loaded::default()
     };
     let version = tables.version();
-    read(tables.photos(), PHOTO_COLUMNS, |rows| {
-        photos(rows, version, partition, tell_from, &mut loaded)
+    let mut num_rows = Some(0);
+    for (table, columns, take_rows) in [
+        (tables.photos(), PHOTO_COLUMNS, photos as TakeRows),
+        (tables.rejections(), REJECTION_COLUMNS, rejections),
+    ] {
+        let files = files(table)?;
+        num_rows = files
+            .iter()
+            .fold(num_rows, |sum, file| Some(sum? + file.num_rows?));
+        let (mut merged, mut new) = (Vec::new(), Vec::new());
+        for file in files {
+            let is_known = snapshot.files.contains(file.path.as_ref())
+                || is_warm && has_known_rows_only(table, &file, &loaded.index).await?;
+            match is_known {
+                true => {}
+                false if is_merged(file.path.as_ref()) => merged.push(file),
+                false => new.push(file),
+            }
+        }
+        let mut take =
+            |rows: &RecordBatch| take_rows(rows, version, partition, tell_from, &mut loaded);
+        read(table, merged, columns, &mut take).await?;
+        let num_known = loaded.num_known;
+        let mut take =
+            |rows: &RecordBatch| take_rows(rows, version, partition, tell_from, &mut loaded);
+        read(table, new, columns, &mut take).await?;
+        // A row comes in once. One that comes again has been changed.
+        if is_warm && loaded.num_known > num_known {
+            return Ok(None);
+        }
+    }
+    // Each id has one row: as many as are known are the same ones.
+    let fits = !is_warm || num_rows == Some(loaded.index.len());
+    Ok(fits.then_some(loaded))
+}
+
+type TakeRows = fn(&RecordBatch, i64, i32, i64, &mut Loaded) -> Option<()>;
+
+/// Whether a file is nothing but rows that the index has, merged: told by their ids alone.
+async fn has_known_rows_only(
+    table: &DeltaTable,
+    file: &DataFile,
+    index: &Index,
+) -> Result<bool, ProcessorError> {
+    if !is_merged(file.path.as_ref()) {
+        return Ok(false);
+    }
+    let mut is_known = true;
+    read(table, vec![file.clone()], &["id"], |rows| {
+        let ids = rows.column_by_name("id")?.as_string_opt::<i32>()?;
+        for row in 0..rows.num_rows() {
+            is_known &= index.knows(ids.value(row).parse().ok()?);
+        }
+        Some(())
     })
     .await?;
-    read(tables.rejections(), REJECTION_COLUMNS, |rows| {
-        rejections(rows, version, partition, tell_from, &mut loaded)
-    })
-    .await?;
-    Ok(loaded)
+    Ok(is_known)
+}
+
+/// A data file, as the log has it.
+#[derive(Clone)]
+struct DataFile {
+    path: Path,
+    num_bytes: u64,
+    num_rows: Option<usize>,
+}
+
+fn files(table: &DeltaTable) -> Result<Vec<DataFile>, ProcessorError> {
+    let doing = || ProcessorError::delta(format!("reading {}", table.table_url()));
+    let snapshot = table.snapshot().map_err(doing())?;
+    let files = snapshot.log_data().into_iter().map(|file| DataFile {
+        path: file.object_store_path(),
+        num_bytes: u64::try_from(file.size()).unwrap_or_default(),
+        num_rows: file.num_records(),
+    });
+    Ok(files.collect())
+}
+
+impl Loaded {
+    /// Counts a row that was read.
+    fn is_new(&mut self, id: CaptureId) -> bool {
+        let is_known = self.index.knows(id);
+        self.num_read += 1;
+        self.num_known += usize::from(is_known);
+        !is_known
+    }
 }
 
 const PHOTO_COLUMNS: &[&str] = &[
@@ -107,24 +216,18 @@ const REJECTION_COLUMNS: &[&str] = &[
 
 async fn read(
     table: &DeltaTable,
+    files: Vec<DataFile>,
     columns: &[&str],
     mut take: impl FnMut(&RecordBatch) -> Option<()>,
 ) -> Result<(), ProcessorError> {
     let name = table.table_url().to_string();
-    let snapshot = table
-        .snapshot()
-        .map_err(ProcessorError::delta(format!("reading {name}")))?;
-    let files: Vec<_> = snapshot
-        .log_data()
-        .into_iter()
-        .map(|file| (file.object_store_path(), file.size()))
-        .collect();
     let store = table_store(table);
     let (store, name_) = (&store, &name);
-    let opened = stream::iter(files).map(|(path, size)| async move {
+    let opened = stream::iter(files).map(|file| async move {
+        let path = file.path;
         let doing = || ProcessorError::parquet(format!("reading {path} of {name_}"));
-        let reader = ParquetObjectReader::new(store.clone(), path.clone())
-            .with_file_size(u64::try_from(size).unwrap_or_default());
+        let reader =
+            ParquetObjectReader::new(store.clone(), path.clone()).with_file_size(file.num_bytes);
         let builder = ParquetRecordBatchStreamBuilder::new(reader)
             .await
             .map_err(doing())?;
@@ -177,6 +280,9 @@ fn photos(
     let places = Places::of(rows);
     for row in 0..rows.num_rows() {
         let id: CaptureId = facts.id.value(row).parse().ok()?;
+        if !loaded.is_new(id) {
+            continue;
+        }
         let mut sketch = None;
         if let Some((model, embedding)) = embeddings.as_ref().and_then(|of| of.row(row)) {
             sketch = Sketch::of(model, embedding.values());
@@ -244,7 +350,11 @@ fn rejections(
         (!column.is_null(row)).then(|| column.value(row).to_owned())
     };
     for row in 0..rows.num_rows() {
-        loaded.index.add_judged(facts.id.value(row).parse().ok()?);
+        let id: CaptureId = facts.id.value(row).parse().ok()?;
+        if !loaded.is_new(id) {
+            continue;
+        }
+        loaded.index.add_judged(id);
         if facts.must_be_told(row, partition, tell_from) {
             loaded.outcomes.push(CaptureDecided {
                 status: text("status", row)?,

@@ -15,6 +15,8 @@ mod direction;
 
 mod index;
 
+pub(crate) mod snapshot;
+
 pub mod plausibility;
 
 pub mod clusters;

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use schemas::CaptureId;
 
 use super::direction::{Direction, hash};
+use super::snapshot::{self, Frame};
 
 /// Photos of a label below which nothing is said about it: neither that a photo fits it
 /// badly, nor that another photo looks like it. Fewer, and a label's first photos are
@@ -90,6 +91,32 @@ impl Looks {
         if let Some(known) = self.models.get_mut(model) {
             known.add(id, label, direction);
         }
+    }
+
+    /// Hands out everything as frames of a snapshot, as long as `put` takes them; whether it
+    /// took all.
+    pub fn save(&self, put: &mut impl FnMut(Frame) -> bool) -> bool {
+        let mut looks = self
+            .models
+            .iter()
+            .flat_map(|(model, known)| known.labels.values().map(move |look| look.save(model)));
+        // A look takes up to 100 KB.
+        looks.all(|look| {
+            put(Frame {
+                looks: vec![look],
+                ..Frame::default()
+            })
+        })
+    }
+
+    /// Takes in what [`Self::save`] handed out; none if it is no such thing.
+    pub fn restore(&mut self, looks: Vec<snapshot::Look>) -> Option<()> {
+        for saved in looks {
+            let known = self.models.entry(saved.model.clone()).or_default();
+            let key = hash(saved.label.as_bytes());
+            known.labels.insert(key, Look::restore(saved)?);
+        }
+        Some(())
     }
 
     /// How well a photo fits its label; none while too little is known of the label, or of
@@ -167,6 +194,34 @@ impl Model {
 }
 
 impl Look {
+    fn save(&self, model: &str) -> snapshot::Look {
+        let kept = self.kept.iter().map(|(key, photo)| snapshot::KeptPhoto {
+            key: *key,
+            direction: photo.to_bytes(),
+            ..snapshot::KeptPhoto::default()
+        });
+        snapshot::Look {
+            model: model.to_owned(),
+            label: self.label.clone(),
+            num_photos: self.num_photos,
+            sum: self.sum.clone(),
+            kept: kept.collect(),
+        }
+    }
+
+    fn restore(saved: snapshot::Look) -> Option<Self> {
+        let kept = saved
+            .kept
+            .into_iter()
+            .map(|photo| Some((photo.key, Direction::from_bytes(&photo.direction)?)));
+        Some(Self {
+            label: saved.label,
+            num_photos: saved.num_photos,
+            sum: saved.sum,
+            kept: kept.collect::<Option<_>>()?,
+        })
+    }
+
     fn keep(&mut self, room: usize) {
         while self.kept.len() > room {
             self.kept.pop_last();

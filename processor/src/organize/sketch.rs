@@ -35,6 +35,25 @@ impl Sketch {
         })
     }
 
+    /// Its sums, a byte each.
+    pub fn to_bytes(self) -> [u8; NUM_SUMS] {
+        self.values.map(i8::cast_unsigned)
+    }
+
+    /// Which model's embeddings it can be compared with.
+    pub fn model(&self) -> u32 {
+        self.model
+    }
+
+    /// The sketch that [`Self::to_bytes`] and [`Self::model`] are of; none of another length.
+    pub fn from_bytes(values: &[u8], model: u32) -> Option<Self> {
+        let values: [u8; NUM_SUMS] = values.try_into().ok()?;
+        Some(Self {
+            values: values.map(u8::cast_signed),
+            model,
+        })
+    }
+
     /// The cosine of the angle, in percent; none between models.
     pub fn likeness_percent(&self, other: &Self) -> Option<u32> {
         if self.model != other.model {

@@ -25,6 +25,7 @@ use super::judge::{Verdict, judge};
 use super::load::load;
 use super::outcome::outcome;
 use super::shard;
+use super::snapshot;
 use crate::dead_letters::DeadLetters;
 use crate::error::ProcessorError;
 use crate::kafka::{Broker, Feed, Record, Start, Subscription, producer};
@@ -128,6 +129,27 @@ struct Dataset {
     index: Index,
     open: Option<Batch>,
     used_at: Instant,
+    /// How many captures the newest snapshot of the index has.
+    num_kept: usize,
+}
+
+impl Dataset {
+    /// Writes a snapshot of the index beside the stage, if enough has come since the last.
+    /// Everything that it knows must stand in the tables.
+    fn keep_index(&mut self, id: &DatasetId, partition: i32, objects: &ObjectRoot) {
+        let num_known = self.index.len();
+        if !snapshot::is_due(num_known.saturating_sub(self.num_kept), num_known) {
+            return;
+        }
+        self.num_kept = num_known;
+        let (files, position) = (self.tables.files(), self.tables.position());
+        // A second for a million photos, once an eighth more of them have come.
+        let Some(encoded) = snapshot::encode(&self.index, files, partition, position) else {
+            return;
+        };
+        let (store, version) = (objects.store().clone(), self.tables.version());
+        tokio::spawn(snapshot::write(store, id.clone(), version, encoded));
+    }
 }
 
 impl Partition {
@@ -234,8 +256,10 @@ impl Organizer {
                 .await?;
             }
             self.forget_idle();
+            let mut dataset = opened.0;
+            dataset.keep_index(&dataset_id, partition, &self.settings.objects);
             if let Some(state) = self.partitions.get_mut(&partition) {
-                state.datasets.insert(dataset_id.clone(), opened.0);
+                state.datasets.insert(dataset_id.clone(), dataset);
             }
         }
         let Some(dataset) = dataset_of(&mut self.partitions, partition, &dataset_id) else {
@@ -433,6 +457,7 @@ impl Organizer {
         tracing::info!(dataset = %id, version, num_rows, num_declined, num_bytes, ms = began.elapsed().as_millis() as u64, "shard committed");
         ::metrics::histogram!(metrics::COMMIT_SECONDS).record(began.elapsed().as_secs_f64());
         ::metrics::counter!(metrics::SHARD_BYTES).increment(num_bytes as u64);
+        dataset.keep_index(id, partition, &self.settings.objects);
         for told in outcomes {
             self.tell(CaptureDecided {
                 table_version: Some(version),
@@ -526,12 +551,15 @@ async fn open_dataset(
 ) -> Result<(Dataset, Vec<CaptureDecided>), ProcessorError> {
     let began = Instant::now();
     let tables = Tables::open(&settings.objects, id, partition, &settings.incarnation).await?;
-    let loaded = load(&tables, partition, tell_from).await?;
+    let kept = snapshot::newest(settings.objects.store(), id, partition, tell_from).await;
+    let loaded = load(&tables, partition, tell_from, kept).await?;
     let (num_known, num_told) = (loaded.index.len(), loaded.outcomes.len());
-    tracing::info!(dataset = %id, num_known, num_told, ms = began.elapsed().as_millis() as u64, "dataset opened");
+    let num_read = loaded.num_read;
+    tracing::info!(dataset = %id, num_known, num_read, num_told, ms = began.elapsed().as_millis() as u64, "dataset opened");
     Ok((
         Dataset {
             tables,
+            num_kept: num_known.saturating_sub(num_read),
             index: loaded.index,
             open: None,
             used_at: Instant::now(),

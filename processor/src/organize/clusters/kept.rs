@@ -7,6 +7,7 @@ use std::sync::Arc;
 use schemas::CaptureId;
 
 use crate::organize::direction::{Direction, hash};
+use crate::organize::snapshot;
 
 /// Photos kept in all, 1.3 KB each with 1,280 features. A fit compares all of them with each
 /// other (a second, and 16 MB while it does), a new photo is compared with each (half a
@@ -44,19 +45,55 @@ enum Kind {
     Cluster(i64),
 }
 
+impl KeptPhoto {
+    fn kind(&self) -> Kind {
+        match self.cluster {
+            _ if self.is_outlier => Kind::Outlier,
+            None => Kind::NotPlaced,
+            Some(cluster) => Kind::Cluster(cluster),
+        }
+    }
+}
+
 impl Kept {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.kinds.values().map(BTreeMap::len).sum()
     }
 
+    /// All of them, for a snapshot.
+    pub fn save(&self) -> Vec<snapshot::KeptPhoto> {
+        let photos = self.kinds.values().flatten();
+        photos
+            .map(|(key, photo)| snapshot::KeptPhoto {
+                key: *key,
+                id: photo.id.as_bytes().to_vec(),
+                cluster: photo.cluster,
+                is_outlier: photo.is_outlier,
+                direction: photo.direction.to_bytes(),
+            })
+            .collect()
+    }
+
+    /// What [`Self::save`] gave; none if it is no such thing.
+    pub fn restore(saved: Vec<snapshot::KeptPhoto>) -> Option<Self> {
+        let mut kept = Self::default();
+        for photo in saved {
+            let restored = KeptPhoto {
+                id: photo.id.as_slice().try_into().ok()?,
+                cluster: photo.cluster,
+                is_outlier: photo.is_outlier,
+                direction: Arc::new(Direction::from_bytes(&photo.direction)?),
+            };
+            let photos = kept.kinds.entry(restored.kind()).or_default();
+            photos.insert(photo.key, restored);
+        }
+        Some(kept)
+    }
+
     /// Keeps a photo, if it is one of those to keep.
     pub fn add(&mut self, photo: KeptPhoto) {
-        let kind = match photo.cluster {
-            _ if photo.is_outlier => Kind::Outlier,
-            None => Kind::NotPlaced,
-            Some(cluster) => Kind::Cluster(cluster),
-        };
+        let kind = photo.kind();
         let key = hash(photo.id.to_string().as_bytes());
         let num_kinds = self.kinds.len();
         self.kinds.entry(kind).or_default().insert(key, photo);

@@ -278,7 +278,7 @@ async fn a_table_from_before_a_column_gets_it_once_and_its_rows_stay_readable() 
     let mut tables = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     assert_eq!(columns(tables.photos()), num_columns);
     assert_eq!((tables.position(), tables.version()), (0, 2));
-    assert_eq!(load(&tables, 0, 0).await.unwrap().index.len(), 1);
+    assert_eq!(load(&tables, 0, 0, None).await.unwrap().index.len(), 1);
     let version = tables
         .commit((1, 1), Some(accepted(&dataset, 1)), None)
         .await
@@ -287,7 +287,7 @@ async fn a_table_from_before_a_column_gets_it_once_and_its_rows_stay_readable() 
     // Everything is there already: nothing is added again.
     let again = Tables::open(&root, &dataset, 0, "a").await.unwrap();
     assert_eq!(again.version(), 3);
-    let loaded = load(&again, 0, 0).await.unwrap();
+    let loaded = load(&again, 0, 0, None).await.unwrap();
     assert_eq!((loaded.index.len(), loaded.outcomes.len()), (2, 2));
 }
 
@@ -315,7 +315,7 @@ async fn looks_that_are_read_back_judge_labels_as_those_that_were_there() {
         let offsets = (first, first + 19);
         tables.commit(offsets, Some(file), None).await.unwrap();
     }
-    let loaded = load(&tables, 0, i64::MAX).await.unwrap().index.looks;
+    let loaded = load(&tables, 0, i64::MAX, None).await.unwrap().index.looks;
     let dog = [0.1, 0.0, 0.3, 0.0, 1.5, 0.4, 0.0, 0.2];
     let fit = loaded.fit("some network", "cat", &dog).unwrap();
     assert_eq!((fit.looks_like.as_str(), fit.score < 0.5), ("dog", true));
@@ -350,7 +350,7 @@ async fn kinds_that_are_read_back_place_photos_as_those_that_were_there() {
         let offsets = (first, first + 29);
         tables.commit(offsets, Some(file), None).await.unwrap();
     }
-    let mut loaded = load(&tables, 0, 0).await.unwrap();
+    let mut loaded = load(&tables, 0, 0, None).await.unwrap();
     let read_back = &mut loaded.index.clusters;
     for clusters in [&mut *read_back, &mut clusters] {
         if clusters.needs_fit(model) {
