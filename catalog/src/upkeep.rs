@@ -43,6 +43,21 @@ impl Catalog {
         datasets.collect()
     }
 
+    /// The datasets with this id or this name that are not deleted: more than one where several
+    /// owners use the name.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn living_named(&self, id_or_name: &str) -> Result<Vec<DatasetId>, CatalogError> {
+        let found = sqlx::query_scalar::<_, String>(
+            "SELECT id FROM datasets WHERE deleted_at_us IS NULL AND (id = $1 OR name = $1) \
+             ORDER BY id",
+        );
+        let ids = found.bind(id_or_name).fetch_all(self.readers());
+        let ids = self.read("living_named", ids).await?;
+        ids.iter().map(|id| read_id(id)).collect()
+    }
+
     /// Versions of the dataset's table that trainings which are not over are pinned to.
     ///
     /// # Errors

@@ -17,6 +17,11 @@ mod originals;
 mod plan;
 pub use plan::MergePolicy;
 
+mod reembed;
+pub use reembed::{ReembedReport, reembed};
+
+mod replace;
+
 mod report;
 pub use report::{CatalogReport, DatasetReport, Report, TableReport};
 
@@ -92,9 +97,9 @@ pub enum Mode {
 
 /// What became of a round that was asked for.
 #[derive(Debug)]
-pub enum Round {
+pub enum Round<T = Report> {
     /// It was done, to its end or to the shutdown.
-    Done(Report),
+    Done(T),
     /// Not due, or not ours: this process has the turn, or had it last.
     Elsewhere(String),
 }
@@ -150,19 +155,31 @@ pub async fn round(
     only: Option<&DatasetId>,
     shutdown: &CancellationToken,
 ) -> Result<Round, ProcessorError> {
+    let stop = shutdown.child_token();
+    let work = work(settings, only, Mode::Act, &stop);
+    in_turn(settings, every, only.is_none(), &stop, work).await
+}
+
+/// Does `work` unless another process has the turn, and tells it to `stop` should the turn be
+/// lost. Only work that `is_round` counts as one when it came to its end.
+async fn in_turn<T>(
+    settings: &MaintainSettings,
+    every: Duration,
+    is_round: bool,
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, ProcessorError>>,
+) -> Result<Round<T>, ProcessorError> {
     let catalog = &settings.catalog;
     let holder = format!("process {}", std::process::id());
     let Some(turn) = catalog.take_turn(TURN, &holder, every).await? else {
         let holder = catalog.turn_holder(TURN).await?.unwrap_or_default();
         return Ok(Round::Elsewhere(holder));
     };
-    let stop = shutdown.child_token();
-    let work = work(settings, only, Mode::Act, &stop);
     let done = tokio::select! {
         done = work => done,
-        () = hold(catalog, &turn, &stop) => unreachable!("held until the work is dropped"),
+        () = hold(catalog, &turn, stop) => unreachable!("held until the work is dropped"),
     };
-    let is_whole = only.is_none() && !stop.is_cancelled() && done.is_ok();
+    let is_whole = is_round && !stop.is_cancelled() && done.is_ok();
     if let Err(error) = catalog.end_turn(turn, is_whole).await {
         tracing::warn!(%error, "the turn of maintenance could not be given back; it runs out");
     }

@@ -13,6 +13,21 @@ fn days_ago(test: &TestCatalog, days: u32) -> i64 {
 }
 
 #[tokio::test]
+async fn a_dataset_is_found_by_its_id_or_by_a_name_that_several_owners_may_use() {
+    let test = TestCatalog::open().await;
+    let cats = test.dataset("main", "cats", &[]).await.id;
+    let dogs = test.dataset("main", "dogs", &[]).await.id;
+    let others = test.dataset("other", "cats", &[]).await.id;
+    let named = async |name: &str| test.catalog.living_named(name).await.unwrap();
+    assert_eq!(named("dogs").await, [dogs.clone()]);
+    assert_eq!(named(cats.as_str()).await, [cats.clone()]);
+    let mut both = [cats, others];
+    both.sort();
+    assert_eq!(named("cats").await, both);
+    assert_eq!(named("birds").await, []);
+}
+
+#[tokio::test]
 async fn refused_verdicts_go_by_age_and_accepted_ones_stay() {
     let test = TestCatalog::open().await;
     let (_, principal) = test.key("main", &[Scope::Read]).await;

@@ -28,6 +28,8 @@ mod roles;
 
 mod maintain;
 
+mod reembed;
+
 mod client;
 
 mod dataset;
@@ -134,6 +136,7 @@ async fn dispatch(cli: cli::Cli) -> anyhow::Result<Exit> {
         Command::Processor(args) => roles::run(roles::Role::Processor, args).await,
         Command::Trainer(args) => roles::run(roles::Role::Trainer, args).await,
         Command::Maintain(args) => maintain::run(&global, args).await,
+        Command::Reembed(args) => reembed::run(&global, args).await,
         Command::Demo(args) => demo::run(&global, args).await,
         Command::Dataset(args) => dataset::run(&global, args.command).await,
         Command::Key(args) => key::run(&global, args.command).await,

@@ -34,6 +34,18 @@ pub(super) async fn merge(
     kind: Kind,
     files: &[DataFile],
 ) -> Result<Option<ShardFile>, ProcessorError> {
+    match rows(table, kind, files).await? {
+        Some(chunks) => file(table, kind, chunks).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// All rows of `files`, some at a time, with the columns of today; none as for [`merge`].
+pub(super) async fn rows(
+    table: &Open,
+    kind: Kind,
+    files: &[DataFile],
+) -> Result<Option<Vec<RecordBatch>>, ProcessorError> {
     let schema = kind.schema();
     let mut chunks = Vec::new();
     for file in files {
@@ -42,13 +54,36 @@ pub(super) async fn merge(
             None => return Ok(None),
         }
     }
+    Ok(Some(chunks))
+}
+
+/// One file of all these rows.
+pub(super) async fn file(
+    table: &Open,
+    kind: Kind,
+    chunks: Vec<RecordBatch>,
+) -> Result<ShardFile, ProcessorError> {
     let name = table.key.to_string();
-    let merged = tokio::task::spawn_blocking(move || write(&name, kind, &schema, &chunks)).await;
-    let merged = merged.map_err(|error| ProcessorError::Table {
+    let written =
+        tokio::task::spawn_blocking(move || write(&name, kind, &kind.schema(), &chunks)).await;
+    written.map_err(|error| ProcessorError::Table {
         table: table.key.to_string(),
         what: format!("merging files: {error}"),
-    })?;
-    merged.map(Some)
+    })?
+}
+
+/// Opens a file of the table for reading.
+pub(super) async fn open(
+    table: &Open,
+    file: &DataFile,
+) -> Result<ParquetRecordBatchStreamBuilder<ParquetObjectReader>, ProcessorError> {
+    let doing = ProcessorError::parquet(format!("reading {} of {}", file.path, table.key));
+    let path = Path::from(file.path.as_str());
+    let reader =
+        ParquetObjectReader::new(table.table.object_store(), path).with_file_size(file.num_bytes);
+    ParquetRecordBatchStreamBuilder::new(reader)
+        .await
+        .map_err(doing)
 }
 
 async fn read(
@@ -57,12 +92,7 @@ async fn read(
     schema: &SchemaRef,
 ) -> Result<Option<Vec<RecordBatch>>, ProcessorError> {
     let doing = || ProcessorError::parquet(format!("reading {} of {}", file.path, table.key));
-    let path = Path::from(file.path.as_str());
-    let reader =
-        ParquetObjectReader::new(table.table.object_store(), path).with_file_size(file.num_bytes);
-    let builder = ParquetRecordBatchStreamBuilder::new(reader)
-        .await
-        .map_err(doing())?;
+    let builder = open(table, file).await?;
     let known = |name: &str| schema.field_with_name(name).is_ok();
     if let Some(column) = builder.schema().fields().iter().find(|f| !known(f.name())) {
         tracing::debug!(

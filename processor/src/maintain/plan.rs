@@ -69,20 +69,7 @@ pub(super) fn plan(files: &[DataFile], policy: &MergePolicy) -> Vec<Vec<DataFile
 
 /// Fills one target after the other. A last one with too few files waits for more.
 fn filled(tier: &[&DataFile], policy: &MergePolicy) -> Vec<Vec<DataFile>> {
-    let mut groups = vec![Vec::new()];
-    let (mut bytes, mut rows) = (0, 0);
-    for file in tier {
-        let file_rows = file.num_rows.unwrap_or_default();
-        if bytes + file.num_bytes > policy.target_bytes || rows + file_rows > policy.target_rows {
-            groups.push(Vec::new());
-            (bytes, rows) = (0, 0);
-        }
-        bytes += file.num_bytes;
-        rows += file_rows;
-        if let Some(group) = groups.last_mut() {
-            group.push((*file).clone());
-        }
-    }
+    let groups = fill(tier.iter().copied(), policy);
     let num_groups = groups.len();
     let is_worth_it = |(at, group): &(usize, Vec<DataFile>)| {
         let is_last = at + 1 == num_groups;
@@ -90,6 +77,30 @@ fn filled(tier: &[&DataFile], policy: &MergePolicy) -> Vec<Vec<DataFile>> {
     };
     let groups = groups.into_iter().enumerate().filter(is_worth_it);
     groups.map(|(_, group)| group).collect()
+}
+
+/// Files in groups of at most a target, in their order; a larger file is a group of its own.
+pub(super) fn fill<'a>(
+    files: impl IntoIterator<Item = &'a DataFile>,
+    policy: &MergePolicy,
+) -> Vec<Vec<DataFile>> {
+    let mut groups: Vec<Vec<DataFile>> = Vec::new();
+    let (mut bytes, mut rows) = (0, 0);
+    for file in files {
+        let file_rows = file.num_rows.unwrap_or_default();
+        let is_full =
+            bytes + file.num_bytes > policy.target_bytes || rows + file_rows > policy.target_rows;
+        match groups.last_mut() {
+            Some(group) if !is_full => group.push(file.clone()),
+            _ => {
+                groups.push(vec![file.clone()]);
+                (bytes, rows) = (0, 0);
+            }
+        }
+        bytes += file.num_bytes;
+        rows += file_rows;
+    }
+    groups
 }
 
 #[cfg(test)]

@@ -573,3 +573,5 @@ async fn while_one_process_has_the_turn_another_does_nothing() {
         "the last one ended a moment ago"
     );
 }
+
+mod reembed;

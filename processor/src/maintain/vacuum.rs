@@ -18,7 +18,7 @@ use schemas::topics;
 
 use super::report::TableReport;
 use super::table::Open;
-use super::{Mode, compact};
+use super::{Mode, replace};
 use crate::error::ProcessorError;
 
 /// The table's own word for the retention, which readers and other writers heed as well.
@@ -130,7 +130,7 @@ fn is_ours(name: &str) -> bool {
     let written = name
         .strip_prefix(topics::PREPARED)
         .is_some_and(|rest| rest.starts_with('-'));
-    (written || name.starts_with(compact::PREFIX)) && name.ends_with(".parquet")
+    (written || name.starts_with(replace::PREFIX)) && name.ends_with(".parquet")
 }
 
 /// The names of all files that must stay.

@@ -521,6 +521,22 @@ async fn open_or_create<E: std::fmt::Display>(
     }
 }
 
+/// The same table of photos with all columns of today.
+///
+/// # Errors
+/// It cannot be read or written.
+pub(crate) async fn with_photo_columns(
+    table: DeltaTable,
+    key: &ObjectKey,
+) -> Result<DeltaTable, ProcessorError> {
+    let columns: Result<StructType, _> = table::photos().as_ref().try_into_kernel();
+    let columns = columns.map_err(|error| ProcessorError::Table {
+        table: key.to_string(),
+        what: format!("its columns: {error}"),
+    })?;
+    with_columns(table, &columns, key).await
+}
+
 /// Adds the columns that have come since the table was made; its older rows are null
 /// there. Done before anything is written with them, and only once: what somebody else
 /// has added meanwhile is found by reading again.

@@ -85,6 +85,14 @@ impl Embedder {
         Ok(features)
     }
 
+    /// The same, though the JPEG or the network may make it panic: a photo's misfortune is not
+    /// that of those that come after it.
+    pub(crate) fn try_embed(&self, jpeg: &[u8]) -> Result<Vec<f32>, String> {
+        // An executor that panicked is dropped with its buffers; nothing else is touched.
+        let embed = AssertUnwindSafe(|| self.embed(jpeg));
+        panic::catch_unwind(embed).unwrap_or_else(|_| Err("it panicked".into()))
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Executor>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,22 +117,16 @@ impl Embedding {
     }
 
     /// Gives the photo its embedding, if there is something to compute it with.
-    pub(super) fn complete(&self, photo: &mut Photo) {
+    pub(crate) fn complete(&self, photo: &mut Photo) {
         let Some(embedder) = self.embedder() else {
             return;
         };
-        // An executor that panicked is dropped with its buffers; nothing else is touched.
-        let embed = AssertUnwindSafe(|| timed("embed", || embedder.embed(&photo.jpeg)));
-        match panic::catch_unwind(embed) {
-            Ok(Ok(embedding)) => {
+        match timed("embed", || embedder.try_embed(&photo.jpeg)) {
+            Ok(embedding) => {
                 photo.embedding = embedding;
                 photo.embedding_model.clone_from(&embedder.name);
             }
-            failed => {
-                let fault = failed.map_or_else(
-                    |_| "it panicked".into(),
-                    |result| result.err().unwrap_or_default(),
-                );
+            Err(fault) => {
                 counter!(EMBEDDING_FAILURES).increment(1);
                 tracing::error!(fault, "a photo goes without embedding");
             }

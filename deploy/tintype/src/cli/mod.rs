@@ -88,6 +88,7 @@ pub enum Command {
     #[command(after_help = crate::roles::EXAMPLES)]
     Trainer(crate::roles::RoleArgs),
     Maintain(crate::maintain::MaintainArgs),
+    Reembed(crate::reembed::ReembedArgs),
     Simulate(crate::simulate::SimulateArgs),
 }
 

@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trainer::WeightsSource;
 
+use crate::cli::{Exit, Failure};
+
 /// How long to wait after a download that failed. The laptop may be offline for the day; a
 /// training that fetches the weights meanwhile is noticed after this as well.
 const AGAIN_AFTER: Duration = Duration::from_secs(600);
@@ -86,6 +88,26 @@ pub async fn begin(
     Begun { status, task }
 }
 
+/// What embeds photos, by the weights that are to be had.
+///
+/// # Errors
+/// There are none, or they are not what they should be.
+pub async fn embedder(weights: &WeightsSource) -> anyhow::Result<Embedder> {
+    let pretrained = weights.pretrained(EMBEDDING_BACKBONE.architecture).await;
+    let pretrained = pretrained.map_err(|error| {
+        let fault = error.fault();
+        let failure = Failure::new(Exit::Failed, "no_weights", error.to_string());
+        match fault.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
+    let embedder = tokio::task::spawn_blocking(move || {
+        Embedder::new(EMBEDDING_BACKBONE, &pretrained.weights, pretrained.sha256)
+    });
+    Ok(embedder.await??)
+}
+
 struct Begin {
     weights: WeightsSource,
     embedding: Embedding,
@@ -105,12 +127,7 @@ impl Begin {
     }
 
     async fn once(&self) -> Result<(), String> {
-        let pretrained = self.weights.pretrained(EMBEDDING_BACKBONE.architecture);
-        let pretrained = pretrained.await.map_err(|fault| fault.to_string())?;
-        let embedder = tokio::task::spawn_blocking(move || {
-            Embedder::new(EMBEDDING_BACKBONE, &pretrained.weights, pretrained.sha256)
-        });
-        let embedder = embedder.await.map_err(|fault| fault.to_string())?;
+        let embedder = embedder(&self.weights).await;
         let embedder = embedder.map_err(|fault| fault.to_string())?;
         let model = embedder.model();
         self.embedding.begin(embedder);

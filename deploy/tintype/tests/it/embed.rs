@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use graph::{EMBEDDING_BACKBONE, Weights};
@@ -112,6 +113,63 @@ async fn stored_embeddings_train_the_very_head_that_computed_ones_do() {
     let none = "the table holds the features of 0 of 24 photos; those of 24 are computed";
     assert!(notes.iter().any(|note| note == none), "{notes:?}");
     assert_eq!(computed, stored, "the heads differ");
+}
+
+/// `tintype reembed` on the server's folder; its exit code, and what it printed as JSON.
+fn reembed(server: &Server, weights: &Path, dataset: &str) -> (i32, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tintype"))
+        .args(["reembed", dataset, "--json", "--folder"])
+        .arg(server.data())
+        .env("TINTYPE_WEIGHTS", weights)
+        .env("TINTYPE_FETCH_WEIGHTS", "false")
+        .output()
+        .unwrap();
+    let code = output.status.code().unwrap();
+    let said = match code {
+        0 => output.stdout,
+        _ => output.stderr,
+    };
+    (code, serde_json::from_slice(&said).unwrap())
+}
+
+#[tokio::test]
+async fn photos_that_came_without_weights_are_embedded_by_a_command_and_by_it_only_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    server.make_dataset("weather", json!({})).await;
+    fill(&server, "weather", 12).await;
+    let (code, said) = reembed(&server, folder.path(), "weather");
+    let message = said["error"]["message"].as_str().unwrap();
+    assert_eq!(code, 1, "{said}");
+    assert!(message.contains("another tintype"), "{said}");
+    server.signal("TERM");
+    while server.ended().is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (code, said) = reembed(&server, folder.path(), "wether");
+    assert_eq!((code, &said["error"]["code"]), (4, &json!("not_found")));
+    let (code, said) = reembed(&server, folder.path(), "weather");
+    assert_eq!((code, &said["error"]["code"]), (1, &json!("no_weights")));
+    let hint = said["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("TINTYPE_WEIGHTS"), "{said}");
+
+    write_weights(folder.path(), "first");
+    for due in [24, 0] {
+        let (code, report) = reembed(&server, folder.path(), "weather");
+        assert_eq!(code, 0, "{report}");
+        assert_eq!(report["photos"], 24, "{report}");
+        assert_eq!(
+            (&report["due"], &report["embedded"]),
+            (&json!(due), &json!(due))
+        );
+    }
+    server.start_again_with(|command| {
+        command.env("TINTYPE_WEIGHTS", folder.path());
+    });
+    server.wait_until_ready().await;
+    let (notes, _) = train(&server, "weather").await;
+    let all = "the table holds the features of all 24 photos";
+    assert!(notes.iter().any(|note| note == all), "{notes:?}");
 }
 
 #[tokio::test]
