@@ -6,7 +6,6 @@
 //! files, and what a vacuum removes is named by no version within the retention.
 
 mod compact;
-pub(crate) use compact::is_merged;
 
 mod log;
 
@@ -21,6 +20,7 @@ mod reembed;
 pub use reembed::{ReembedReport, reembed};
 
 mod replace;
+pub(crate) use replace::{is_changed, is_merged};
 
 mod report;
 pub use report::{CatalogReport, DatasetReport, Report, TableReport};

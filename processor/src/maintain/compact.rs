@@ -9,11 +9,6 @@ use super::table::{DataFile, Kind, Open};
 use super::{Mode, merge};
 use crate::error::ProcessorError;
 
-/// Whether a file of a table has rows that were there before, as they were.
-pub(crate) fn is_merged(name: &str) -> bool {
-    name.starts_with(PREFIX)
-}
-
 /// Merges what is worth it.
 pub(super) async fn compact(
     table: &mut Open,

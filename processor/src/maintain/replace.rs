@@ -24,8 +24,21 @@ use crate::organize::shard::ShardFile;
 /// few seconds at most, so that the second try nearly always meets none.
 const MAX_TRIES: u32 = 8;
 
-/// What the names of new files begin with.
-pub(super) const PREFIX: &str = "merged-";
+/// What the names of new files begin with whose rows are as they were, ...
+const MERGED: &str = "merged-";
+/// ... and of those that have, or were merged of files that have, other values.
+const CHANGED: &str = "changed-";
+
+/// Whether a file of a table has only rows that were there before, as they were.
+pub(crate) fn is_merged(name: &str) -> bool {
+    name.starts_with(MERGED)
+}
+
+/// Whether a file of a table has rows that were there before with other values: who knew these
+/// must read them anew.
+pub(crate) fn is_changed(name: &str) -> bool {
+    name.starts_with(CHANGED)
+}
 
 /// What the new file holds, beside what the old ones held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +65,10 @@ pub(super) async fn replace(
         num_rows,
         labels,
     } = file;
+    let has_changed = rows == Rows::Changed || group.iter().any(|file| is_changed(&file.path));
+    let prefix = if has_changed { CHANGED } else { MERGED };
     let entry = FileEntry {
-        path: format!("{PREFIX}{}.parquet", uuid::Uuid::now_v7().simple()),
+        path: format!("{prefix}{}.parquet", uuid::Uuid::now_v7().simple()),
         num_bytes: bytes.len(),
         num_rows,
         labels,

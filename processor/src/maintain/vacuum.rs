@@ -130,7 +130,7 @@ fn is_ours(name: &str) -> bool {
     let written = name
         .strip_prefix(topics::PREPARED)
         .is_some_and(|rest| rest.starts_with('-'));
-    (written || name.starts_with(replace::PREFIX)) && name.ends_with(".parquet")
+    (written || replace::is_changed(name) || replace::is_merged(name)) && name.ends_with(".parquet")
 }
 
 /// The names of all files that must stay.

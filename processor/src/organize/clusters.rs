@@ -117,7 +117,8 @@ impl Clusters {
     /// Takes in what [`Self::save`] handed out; none if it is no such thing.
     pub fn restore(&mut self, spaces: Vec<snapshot::Space>) -> Option<()> {
         for saved in spaces {
-            self.spaces.insert(saved.model.clone(), Space::restore(saved)?);
+            self.spaces
+                .insert(saved.model.clone(), Space::restore(saved)?);
         }
         Some(())
     }

@@ -36,7 +36,10 @@ impl Direction {
 
     /// The rounded features, a byte each.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.values.iter().map(|value| value.cast_unsigned()).collect()
+        self.values
+            .iter()
+            .map(|value| value.cast_unsigned())
+            .collect()
     }
 
     /// From its bytes; none of those that have no direction.

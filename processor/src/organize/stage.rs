@@ -5,7 +5,7 @@
 //! the truth about progress is the `txn` in each dataset's table. A failure that is not a
 //! photo's fault ends the stage, and it begins anew from there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ use super::snapshot;
 use crate::dead_letters::DeadLetters;
 use crate::error::ProcessorError;
 use crate::kafka::{Broker, Feed, Record, Start, Subscription, producer};
+use crate::maintain::is_changed;
 use crate::metrics;
 use crate::objects::ObjectRoot;
 
@@ -114,11 +115,10 @@ struct Organizer {
 struct Partition {
     /// By which assignment it is.
     epoch: u64,
-    /// Where we began to read it.
-    start: i64,
     /// The next offset to come.
     next: i64,
-    /// What Kafka was told last.
+    /// What Kafka was told last: what stands before it is told as well. At first where we began
+    /// to read.
     announced: i64,
     datasets: HashMap<DatasetId, Dataset>,
 }
@@ -131,11 +131,19 @@ struct Dataset {
     used_at: Instant,
     /// How many captures the newest snapshot of the index has.
     num_kept: usize,
+    /// Files with changed rows that the index has read.
+    changed: HashSet<String>,
 }
 
 impl Dataset {
+    /// Whether rows that the index knows have other values by now.
+    fn is_outdated(&self) -> bool {
+        let mut files = self.tables.files().into_iter();
+        files.any(|file| is_changed(&file) && !self.changed.contains(&file))
+    }
+
     /// Writes a snapshot of the index beside the stage, if enough has come since the last.
-    /// Everything that it knows must stand in the tables.
+    /// Everything that it knows must stand in the tables, and as it knows it.
     fn keep_index(&mut self, id: &DatasetId, partition: i32, objects: &ObjectRoot) {
         let num_known = self.index.len();
         if !snapshot::is_due(num_known.saturating_sub(self.num_kept), num_known) {
@@ -156,7 +164,6 @@ impl Partition {
     fn new(start: Start) -> Self {
         Self {
             epoch: start.epoch,
-            start: start.offset,
             next: start.offset,
             announced: start.offset,
             datasets: HashMap::new(),
@@ -244,7 +251,8 @@ impl Organizer {
         };
         let (id, dataset_id, prepared) = prepared;
         if !state.datasets.contains_key(&dataset_id) {
-            let opened = open_dataset(&self.settings, &dataset_id, partition, state.start).await?;
+            let opened =
+                open_dataset(&self.settings, &dataset_id, partition, state.announced).await?;
             for told in opened.1 {
                 if planted::is("committed-not-told-again") {
                     break;
@@ -457,7 +465,10 @@ impl Organizer {
         tracing::info!(dataset = %id, version, num_rows, num_declined, num_bytes, ms = began.elapsed().as_millis() as u64, "shard committed");
         ::metrics::histogram!(metrics::COMMIT_SECONDS).record(began.elapsed().as_secs_f64());
         ::metrics::counter!(metrics::SHARD_BYTES).increment(num_bytes as u64);
-        dataset.keep_index(id, partition, &self.settings.objects);
+        let is_outdated = dataset.is_outdated();
+        if !is_outdated {
+            dataset.keep_index(id, partition, &self.settings.objects);
+        }
         for told in outcomes {
             self.tell(CaptureDecided {
                 table_version: Some(version),
@@ -467,6 +478,10 @@ impl Organizer {
         }
         self.settle().await?;
         self.announce(partition);
+        if is_outdated && let Some(state) = self.partitions.get_mut(&partition) {
+            tracing::info!(dataset = %id, "rows have changed; they are read again with the next photo");
+            state.datasets.remove(id);
+        }
         Ok(())
     }
 
@@ -555,11 +570,13 @@ async fn open_dataset(
     let loaded = load(&tables, partition, tell_from, kept).await?;
     let (num_known, num_told) = (loaded.index.len(), loaded.outcomes.len());
     let num_read = loaded.num_read;
+    let changed = tables.files().into_iter().filter(|file| is_changed(file));
     tracing::info!(dataset = %id, num_known, num_read, num_told, ms = began.elapsed().as_millis() as u64, "dataset opened");
     Ok((
         Dataset {
-            tables,
             num_kept: num_known.saturating_sub(num_read),
+            changed: changed.collect(),
+            tables,
             index: loaded.index,
             open: None,
             used_at: Instant::now(),

@@ -159,6 +159,13 @@ async fn rows_of_another_model_get_what_ingest_would_have_written_and_nothing_el
     append_photo(&test, &mut tables, 4, prepared(4, Some(embedder(2)))).await;
     assert_eq!(test.tables().await.position(), 4);
     assert_eq!(photo_rows(&test).await.len(), 5);
+
+    // Merged, it is still seen that they have changed.
+    test.maintain().await;
+    let open = table::open(&test.settings.objects, &photos_key(&test)).await;
+    let files = open.unwrap().unwrap().files().unwrap();
+    let names: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
+    assert!(names.len() == 1 && is_changed(names[0]), "{names:?}");
 }
 
 #[tokio::test]

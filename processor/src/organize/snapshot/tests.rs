@@ -337,6 +337,8 @@ async fn rows_that_were_removed_or_changed_end_a_snapshot() {
     // Not a merge of ours: whoever wrote it may have changed anything.
     merge(&scene, "part-1.parquet").await;
     assert_eq!(scene.warm().await.num_read, num_rows);
+    merge(&scene, "changed-1.parquet").await;
+    assert_eq!(scene.warm().await.num_read, num_rows);
     scene.tables = scene.start().await;
     scene.keep().await;
     assert_eq!(scene.warm().await.num_read, 0);
