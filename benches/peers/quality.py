@@ -4,10 +4,13 @@
     cargo build --release -p processor --example prepare
     python3 benches/peers/quality.py --data DATA --prepare target/release/examples/prepare
 
-Both judge the same files. Flags are CleanVision's, at its own thresholds, on its scores and on
-ours; F1 takes CleanVision's flags for the truth. Prints each type's F1, how many it flags, and the
-files on which the two differ (with --list). CleanVision's odd size compares with the other
-photos of its folder and is not among these. Needs cleanvision and Pillow.
+Both judge the same files: the photos as they are, then a hundred of them and what was made of each. Flags are
+CleanVision's, at its own thresholds, on its scores and on ours; F1 takes CleanVision's flags for the
+truth. Prints each type's F1, how many it flags, and the files on which the two differ (with --list). What a
+program can say of those is printed: of grey ones, whether any pixel of the file has a colour (Pillow); of
+blurred ones, whether the hand blurred them. What a person said who looked at them is in quality_seen.md.
+CleanVision's odd size compares with the other photos of its folder and is not among these. Needs
+cleanvision and Pillow.
 """
 
 import argparse
@@ -18,7 +21,7 @@ import subprocess
 import tempfile
 import time
 
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 # CleanVision's types and thresholds (a score below is an issue); ours has the same names.
 THRESHOLDS = {
@@ -76,15 +79,16 @@ def main():
             picture.thumbnail((2000, 2000))
             for kind, spoil in SPOILT.items():
                 spoil(picture, dice).save(folder / f"{n:04}-{kind}.jpg", quality=90)
-        began = time.process_time()
-        theirs = cleanvision(folder)
-        print(f"CleanVision {time.process_time() - began:.1f} s CPU")
-        done = subprocess.run([given.prepare, folder], check=True, capture_output=True, text=True)
-        ours = {}
-        for line in done.stdout.splitlines():
-            photo = json.loads(line)
-            ours[pathlib.Path(photo["file"]).name] = photo["scores"]
-    compare(theirs, ours, given.list)
+        for name, judged in (("photos as they are", given.data / "photos"), ("spoilt", folder)):
+            print(name)
+            began = time.process_time()
+            theirs = cleanvision(judged)
+            print(f"CleanVision {time.process_time() - began:.1f} s CPU")
+            compare(judged, theirs, tintype(given.prepare, judged), given.list)
+
+
+def relative(path, folder):
+    return str(pathlib.Path(path).resolve().relative_to(folder.resolve()))
 
 
 def cleanvision(folder):
@@ -93,26 +97,47 @@ def cleanvision(folder):
     lab = Imagelab(data_path=str(folder), verbose=False)
     lab.find_issues({name: {} for name in THRESHOLDS}, n_jobs=1, verbose=False)
     rows = lab.issues.to_dict("index")
-    return {pathlib.Path(path).name: row for path, row in rows.items()}
+    return {relative(path, folder): row for path, row in rows.items()}
 
 
-def compare(theirs, ours, listed):
+def tintype(program, folder):
+    done = subprocess.run([program, folder], check=True, capture_output=True, text=True)
+    photos = map(json.loads, done.stdout.splitlines())
+    return {relative(photo["file"], folder): photo["scores"] for photo in photos if "scores" in photo}
+
+
+def is_gray(path):
+    red, green, blue = Image.open(path).convert("RGB").split()
+    return all(ImageChops.difference(red, other).getbbox() is None for other in (green, blue))
+
+
+# What else is known of a file that only one of the two flags.
+KNOWN = {
+    "grayscale": ("without a coloured pixel", is_gray),
+    "blurry": ("blurred by hand", lambda path: path.stem.endswith("-blurred")),
+}
+
+
+def compare(folder, theirs, ours, listed):
+    theirs = {file: row for file, row in sorted(theirs.items()) if file in ours}
     print(f"{len(theirs)} files")
     for name, threshold in THRESHOLDS.items():
-        both = only_theirs = only_ours = 0
-        differing = []
-        for file, row in sorted(theirs.items()):
+        both, only_theirs, only_ours = 0, [], []
+        for file, row in theirs.items():
             peer, own = bool(row[f"is_{name}_issue"]), ours[file][f"{name}_score"] < threshold
             both += peer and own
-            only_theirs += peer and not own
-            only_ours += own and not peer
             if peer != own:
-                differing.append((file, row[f"{name}_score"], ours[file][f"{name}_score"]))
-        total = 2 * both + only_theirs + only_ours
+                (only_theirs if peer else only_ours).append(file)
+        total = 2 * both + len(only_theirs) + len(only_ours)
         f1 = 2 * both / total if total else 1.0
-        print(f"{name:17} F1 {f1:.3f}   both {both}, only CleanVision {only_theirs}, only ours {only_ours}")
+        line = f"{name:17} F1 {f1:.3f}   both {both}, only CleanVision {len(only_theirs)}, only ours {len(only_ours)}"
+        if name in KNOWN and only_ours:
+            words, holds = KNOWN[name]
+            line += f" (of these {sum(holds(folder / file) for file in only_ours)} {words})"
+        print(line)
         if listed:
-            for file, peer, own in differing:
+            for file in only_theirs + only_ours:
+                peer, own = theirs[file][f"{name}_score"], ours[file][f"{name}_score"]
                 print(f"    {file}  CleanVision {peer:.3f}  ours {own:.3f}")
 
 

@@ -23,15 +23,15 @@ pub fn without_bars(small: &Pixels) -> Cow<'_, Pixels> {
 /// None if it has none.
 fn between_bars(small: &Pixels) -> Option<Pixels> {
     let (width, height) = (small.width as usize, small.height as usize);
-    let luma: Vec<u8> = small.rgb.as_chunks::<3>().0.iter().map(luma).collect();
+    let pixels = small.rgb.as_chunks::<3>().0;
     let row = |y: usize, above: u8| {
-        let row = luma[y * width..(y + 1) * width].iter();
-        row.filter(|luma| **luma > above).count()
+        let row = pixels[y * width..(y + 1) * width].iter();
+        row.filter(|pixel| luma(pixel) > above).count()
     };
     let (top, bottom) = bars(height, width, row);
     let column = |x: usize, above: u8| {
-        let rows = luma.chunks_exact(width).take(height - bottom).skip(top);
-        rows.filter(|row| row[x] > above).count()
+        let rows = pixels.chunks_exact(width).take(height - bottom).skip(top);
+        rows.filter(|row| luma(&row[x]) > above).count()
     };
     let (left, right) = bars(width, height - top - bottom, column);
     if top + bottom + left + right == 0 {

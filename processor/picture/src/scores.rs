@@ -35,23 +35,48 @@ pub fn scores(small: &Pixels, original: (u32, u32), target_short_side: u32) -> e
 /// Dark: how bright the brightest hundredth is. Light: how dark the darkest twentieth.
 fn brightness_scores(pixels: &[[u8; 3]]) -> (f32, f32) {
     // Thousandths of the squared brightness, as whole numbers: same order, and exact.
-    let mut squares: Vec<u32> = pixels
+    let squares: Vec<u32> = pixels
         .iter()
         .map(|rgb| {
             let [r, g, b] = rgb.map(|v| u32::from(v).pow(2));
             241 * r + 691 * g + 68 * b
         })
         .collect();
+    // Counted by their upper bits, so that few are left among which a rank is looked for.
+    const LOWER_BITS: u32 = 14;
+    let mut counts = vec![0_usize; (1000 * 255 * 255 >> LOWER_BITS) + 1];
+    for square in &squares {
+        counts[(square >> LOWER_BITS) as usize] += 1;
+    }
     let brightness = |square: u32| f64::from(square).sqrt() / (1000f64.sqrt() * 255.0);
     // Between two ranks the value lies between theirs, as numpy has it.
-    let mut percentile = |percent: f64| {
+    let percentile = |percent: f64| {
         let rank = percent / 100.0 * (squares.len() - 1) as f64;
-        let (_, low, above) = squares.select_nth_unstable(rank as usize);
+        let (num_before, bucket) = bucket_of(&counts, rank as usize);
+        let (_, next) = bucket_of(&counts, (rank as usize + 1).min(squares.len() - 1));
+        let mut near: Vec<u32> = squares
+            .iter()
+            .copied()
+            .filter(|square| (bucket..=next).contains(&((square >> LOWER_BITS) as usize)))
+            .collect();
+        let (_, low, above) = near.select_nth_unstable(rank as usize - num_before);
         let low = brightness(*low);
         let high = above.iter().min().map_or(low, |high| brightness(*high));
         low + (high - low) * rank.fract()
     };
     (percentile(99.0) as f32, (1.0 - percentile(5.0)) as f32)
+}
+
+/// How many come before the bucket that holds the rank, and which one it is.
+fn bucket_of(counts: &[usize], rank: usize) -> (usize, usize) {
+    let mut num_before = 0;
+    for (bucket, count) in counts.iter().enumerate() {
+        if rank < num_before + count {
+            return (num_before, bucket);
+        }
+        num_before += count;
+    }
+    (num_before, counts.len())
 }
 
 /// The spread of the edges of the picture at 64 pixels, where a shaken photo has
@@ -95,9 +120,9 @@ fn sharpness_score(small: &Pixels) -> f32 {
     let range = rank(&range, 0.99) - rank(&range, 0.01);
     let mut steps = vec![0; 8 * 255 + 1];
     for y in 1..height.saturating_sub(1) {
-        for x in 1..width.saturating_sub(1) {
-            steps[laplacian(&gray, width, x, y).unsigned_abs() as usize] += 1;
-        }
+        laplacian(&gray, width, y, |_, step| {
+            steps[step.unsigned_abs() as usize] += 1
+        });
     }
     if range == 0 {
         return 1.0; // one colour: that is another score's finding
@@ -129,20 +154,29 @@ fn luma(rgb: &[u8]) -> impl Iterator<Item = u8> {
 fn edges(gray: &[u8], width: usize, height: usize) -> Vec<u8> {
     let mut edges = gray.to_vec();
     for y in 1..height.saturating_sub(1) {
-        for x in 1..width.saturating_sub(1) {
-            edges[y * width + x] = laplacian(gray, width, x, y).clamp(0, 255) as u8;
-        }
+        laplacian(gray, width, y, |x, step| {
+            edges[y * width + x] = step.clamp(0, 255) as u8;
+        });
     }
     edges
 }
 
-/// Eight times a pixel less its eight neighbours.
-fn laplacian(gray: &[u8], width: usize, x: usize, y: usize) -> i32 {
-    let around: i32 = (y - 1..=y + 1)
-        .flat_map(|y| &gray[y * width + x - 1..=y * width + x + 1])
-        .map(|v| i32::from(*v))
-        .sum();
-    9 * i32::from(gray[y * width + x]) - around
+/// Eight times a pixel less its eight neighbours, for the inner pixels of a row.
+fn laplacian(gray: &[u8], width: usize, y: usize, mut take: impl FnMut(usize, i16)) {
+    let row = |y: usize| &gray[y * width..(y + 1) * width];
+    let (above, own, below) = (row(y - 1), row(y), row(y + 1));
+    let columns: Vec<i16> = above
+        .iter()
+        .zip(own)
+        .zip(below)
+        .map(|((a, b), c)| i16::from(*a) + i16::from(*b) + i16::from(*c))
+        .collect();
+    let around = columns
+        .windows(3)
+        .map(|three| three[0] + three[1] + three[2]);
+    for (x, (pixel, around)) in own.iter().skip(1).zip(around).enumerate() {
+        take(x + 1, 9 * i16::from(*pixel) - around);
+    }
 }
 
 fn histogram(values: impl Iterator<Item = u8>) -> [u32; 256] {
@@ -164,12 +198,16 @@ fn low_information_score(pixels: &[[u8; 3]], is_gray: bool) -> f32 {
     let channels = if is_gray { 1 } else { 3 };
     let mut entropy = 0.0;
     let total = (pixels.len() * channels) as f64;
-    for channel in 0..channels {
-        for count in histogram(pixels.iter().map(|p| p[channel])) {
-            if count > 0 {
-                let share = f64::from(count) / total;
-                entropy -= share * share.log2();
-            }
+    let mut counts = [[0_u32; 256]; 3];
+    for pixel in pixels {
+        for (counts, value) in counts.iter_mut().zip(pixel) {
+            counts[usize::from(*value)] += 1;
+        }
+    }
+    for count in counts.iter().take(channels).flatten() {
+        if *count > 0 {
+            let share = f64::from(*count) / total;
+            entropy -= share * share.log2();
         }
     }
     (0.1 * entropy).min(1.0) as f32

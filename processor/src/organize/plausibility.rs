@@ -1,11 +1,13 @@
 //! How well a photo fits its label. In: embeddings of accepted photos with their labels,
 //! then a photo to judge; out: a score, and the label that it looks like most.
 //!
-//! Two witnesses are heard, both about the angle between embeddings: the twenty nearest
-//! photos, each with a vote that fades with its distance, and the mean of each label. The
-//! margin of the photo's own label over the best other one becomes the probability that the
-//! label is right, by a logistic curve fitted on photos of which a tenth had a wrong label
-//! (`benches/embedding/flips.py`).
+//! Three witnesses are heard, all about the angle between embeddings: the twenty nearest
+//! photos, each with a vote that fades with its distance; the mean of each label; and a
+//! regression, which knows what sets the labels apart (`plausibility/ridge.rs`). What they say
+//! is added up as logarithms of likelihoods, with weights that make the labels of half of the
+//! measured photos likeliest when a tenth of them is wrong (logarithmic pooling: Genest and
+//! Zidek 1986). By Bayes' rule that becomes the probability that the label is right.
+//! `benches/embedding/flips.py` tells what is found so.
 //!
 //! What is kept is a function of the set of photos seen, not of their order: embeddings are
 //! rounded to whole numbers, whose sums are exact, and of each label those photos are kept
@@ -18,6 +20,8 @@ use schemas::CaptureId;
 
 use super::direction::{Direction, hash};
 use super::snapshot::{self, Frame};
+
+mod ridge;
 
 /// Photos of a label below which nothing is said about it: neither that a photo fits it
 /// badly, nor that another photo looks like it. Fewer, and a label's first photos are
@@ -35,10 +39,14 @@ const MIN_KEPT_PER_LABEL: usize = 8;
 
 /// Who votes. A tenth or half of it lost some of the wrong labels on the measured sets.
 const NUM_NEIGHBOURS: usize = 20;
-/// The difference of cosines over which a vote falls to a third; of the means as well.
+/// The difference of cosines over which a vote falls to a third.
 const FADE: f32 = 0.1;
-/// The logistic curve from margin to probability.
-const CURVE: (f32, f32) = (3.68, 5.22);
+/// A label without votes may have had bad luck: what is added to its part.
+const MIN_VOTES: f32 = 0.02;
+/// What the witnesses count: votes, means, regression.
+const WEIGHTS: (f32, f32, f32) = (0.68, 6.5, 4.6);
+/// How many labels are wrong, before anything is seen. It moves the scores, not their order.
+const SHARE_OF_WRONG: f32 = 0.1;
 
 /// What the photos of one dataset look like, label by label.
 #[derive(Debug, Default)]
@@ -134,16 +142,15 @@ impl Looks {
             .collect();
         let place = looks.iter().position(|look| look.label == label)?;
         let photo = Direction::of(embedding)?;
-        let votes = votes(&photo, &looks);
-        let means = means(&photo, &looks);
-        let support = |at: usize| votes[at] + means[at];
+        let likelihoods = likelihoods(&photo, &looks);
         let best = (0..looks.len())
             .filter(|at| *at != place)
-            .max_by(|a, b| support(*a).total_cmp(&support(*b)))?;
-        let (offset, slope) = CURVE;
-        let margin = support(place) - support(best);
+            .max_by(|a, b| likelihoods[*a].total_cmp(&likelihoods[*b]))?;
+        // A wrong label is any of the others.
+        let right = (1.0 - SHARE_OF_WRONG) * likelihoods[place];
+        let wrong = SHARE_OF_WRONG * (1.0 - likelihoods[place]) / (looks.len() - 1) as f32;
         Some(Fit {
-            score: 1.0 / (1.0 + (-(offset + slope * margin)).exp()),
+            score: right / (right + wrong),
             looks_like: looks[best].label.clone(),
         })
     }
@@ -222,11 +229,40 @@ impl Look {
         })
     }
 
+    /// Of the angle between a photo and the mean of all photos.
+    fn cosine(&self, photo: &Direction) -> f32 {
+        let pairs = self.sum.iter().zip(photo.values());
+        let dot: i64 = pairs.map(|(sum, value)| sum * i64::from(*value)).sum();
+        let squares = self
+            .sum
+            .iter()
+            .map(|sum| i128::from(*sum) * i128::from(*sum));
+        let length = (squares.sum::<i128>() as f64).sqrt() * photo.length();
+        (dot as f64 / length.max(1.0)) as f32
+    }
+
     fn keep(&mut self, room: usize) {
         while self.kept.len() > room {
             self.kept.pop_last();
         }
     }
+}
+
+/// How likely each label is by what all witnesses say, in sum 1.
+fn likelihoods(photo: &Direction, looks: &[&Look]) -> Vec<f32> {
+    let (by_votes, by_mean, by_ridge) = WEIGHTS;
+    let kept: Vec<_> = looks.iter().map(|look| look.kept.values()).collect();
+    let shares = ridge::shares(photo, &kept);
+    let votes = votes(photo, looks);
+    let sums: Vec<f32> = looks
+        .iter()
+        .zip(votes.iter().zip(shares))
+        .map(|(look, (votes, share))| {
+            by_votes * (votes + MIN_VOTES).ln() + by_mean * look.cosine(photo) + by_ridge * share
+        })
+        .collect();
+    let most = sums.iter().copied().fold(f32::MIN, f32::max);
+    parts(sums.into_iter().map(|sum| (sum - most).exp()).collect())
 }
 
 /// What the nearest photos say: each label's part of their votes.
@@ -249,35 +285,6 @@ fn votes(photo: &Direction, looks: &[&Look]) -> Vec<f32> {
         weights[*at] += ((cosine - near[0].0) / FADE).exp();
     }
     parts(weights)
-}
-
-/// What the means say: each label's part.
-fn means(photo: &Direction, looks: &[&Look]) -> Vec<f32> {
-    let cosines: Vec<f32> = looks
-        .iter()
-        .map(|look| {
-            let dot: i64 = look
-                .sum
-                .iter()
-                .zip(photo.values())
-                .map(|(sum, value)| sum * i64::from(*value))
-                .sum();
-            let square: i128 = look
-                .sum
-                .iter()
-                .map(|sum| i128::from(*sum) * i128::from(*sum))
-                .sum();
-            let length = (square as f64).sqrt() * photo.length();
-            (dot as f64 / length.max(1.0)) as f32
-        })
-        .collect();
-    let most = cosines.iter().copied().fold(f32::MIN, f32::max);
-    parts(
-        cosines
-            .into_iter()
-            .map(|cosine| ((cosine - most) / FADE).exp())
-            .collect(),
-    )
 }
 
 fn parts(mut weights: Vec<f32>) -> Vec<f32> {

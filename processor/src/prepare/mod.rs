@@ -46,7 +46,7 @@ pub mod stage;
 
 /// The version of everything that decides what a row holds. Raise it with any change
 /// that makes the same file give another picture, score or hash.
-pub const PIPELINE_VERSION: &str = "2";
+pub const PIPELINE_VERSION: &str = "3";
 
 /// Prepares one photo. Blocks for up to `limits.deadline`, and, if a decoder does not
 /// heed the request to stop, longer; [`DecodePool`] bounds that as well, and catches
