@@ -81,6 +81,22 @@ async fn edge_impulse_one_bad_file_does_not_fail_the_others() {
 }
 
 #[tokio::test]
+async fn edge_impulse_a_photo_that_is_said_to_have_no_label_waits_for_a_person() {
+    let world = World::new().await;
+    let form = Form::new().file_part("data", "cat.1.jpg", &jpeg(1, 5000));
+    let headers = [
+        ("x-api-key", world.token.as_str()),
+        ("x-label", ""),
+        ("x-no-label", "1"),
+    ];
+    let reply = world.post_form("/api/split/files", &headers, form).await;
+    assert_eq!(reply.body["success"], true, "{}", reply.body);
+    let events = world.events();
+    assert_eq!(events[0].label, "unlabelled");
+    assert!(events[0].unknown_label);
+}
+
+#[tokio::test]
 async fn roboflow_a_photo_is_kept_until_its_class_is_told() {
     let world = World::new().await;
     let path = format!(

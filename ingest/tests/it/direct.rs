@@ -14,7 +14,6 @@ use ingest::{DirectPut, IngestSettings, SignPut, SignedPut};
 use schemas::Sha256;
 use schemas::http::{CreatedKey, PresignedCapture};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Reply, World, jpeg};
 
@@ -254,24 +253,10 @@ async fn another_keys_upload_is_unknown_and_an_expired_one_is_over_and_swept() {
         .await
         .assert_refused(410, "upload_expired");
     world.assert_nothing_stored().await;
-    let shutdown = CancellationToken::new();
-    let (ingest, token) = (world.ingest.clone(), shutdown.clone());
-    tokio::time::pause();
-    let sweeping = tokio::spawn(async move { ingest.sweep_uploads(token).await });
-    tokio::task::yield_now().await;
-    tokio::time::advance(Duration::from_secs(61)).await;
-    tokio::time::resume();
-    let gone = async {
-        while world.confirm(&answer).await.status != StatusCode::NOT_FOUND {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), gone)
-        .await
-        .unwrap();
+    world
+        .sweep(async || world.confirm(&answer).await.status == StatusCode::NOT_FOUND)
+        .await;
     assert!(!world.object(&answer).exists());
-    shutdown.cancel();
-    sweeping.await.unwrap();
 }
 
 #[tokio::test]
