@@ -116,8 +116,7 @@ async fn presign(
     let signed = match signer.sign(&put).await {
         Ok(signed) => signed,
         Err(error) => {
-            let error = error.as_ref() as &dyn Error;
-            warn!(error, upload = %id, "an upload to the object store was not signed");
+            warn!(%error, upload = %id, "an upload to the object store was not signed");
             catalog.expire_upload(id).await?;
             let trouble = "nothing can be signed for it now";
             return Err(refusal::store_unavailable(trouble));

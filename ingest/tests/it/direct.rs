@@ -154,7 +154,7 @@ async fn other_bytes_than_declared_are_removed_and_another_try_succeeds_under_th
         let request = Request::post(format!("/v1/datasets/{}/captures/presign", world.dataset))
             .header("authorization", format!("Bearer {}", world.token))
             .header("content-type", "application/json")
-            .header("idempotency-key", "the photo");
+            .header("idempotency-key", "the-photo");
         let body = Body::from(declared(&photo).to_string());
         let reply = world.send(request.body(body).unwrap()).await;
         serde_json::from_value::<PresignedCapture>(reply.body).unwrap()
@@ -190,7 +190,7 @@ async fn other_bytes_than_declared_are_removed_and_another_try_succeeds_under_th
     let whole = world
         .upload()
         .header("x-label", "cat")
-        .header("idempotency-key", "the photo");
+        .header("idempotency-key", "the-photo");
     let whole = world.send(whole.body(photo.into()).unwrap()).await;
     assert_eq!(whole.assert_queued(), receipt);
 }
