@@ -55,8 +55,13 @@ async fn files(
     let body = RequestBody::new(body);
     match take_files(&service, &category, &request, body.clone()).await {
         Ok(files) => {
-            let success = files.iter().all(|file| file["success"] == true);
-            axum::Json(json!({"success": success, "files": files})).into_response()
+            // Its uploader shows only this one if not all are well.
+            let error = files.iter().find_map(|file| file.get("error")).cloned();
+            let mut answer = json!({"success": error.is_none(), "files": files});
+            if let Some(error) = error {
+                answer["error"] = error;
+            }
+            axum::Json(answer).into_response()
         }
         Err(refusal) => body.linger(refuse(&refusal), &request),
     }

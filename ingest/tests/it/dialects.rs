@@ -41,6 +41,7 @@ async fn edge_impulse_one_bad_file_does_not_fail_the_others() {
         (vec![true, false, true], false)
     );
     assert!(files[1]["error"].as_str().unwrap().contains("picture"));
+    assert_eq!(reply.body["error"], files[1]["error"]);
     assert!(files[0]["sampleId"].is_u64());
     let mut labels: Vec<_> = world
         .events()
