@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "neardup": "precision and recall of the duplicate verdicts",
     "kill": "kill -9 at random instants of an import; nothing lost, nothing twice",
     "cuts": "uploads over a bad network: cut, stalled, doubled, the server killed; stored once, byte for byte",
+    "direct": "photos that phones write into S3 themselves: refused, confirmed, the server killed; one capture each",
     "clients": "tus-js-client, tuspy, roboflow, edgeimpulse and curl, unchanged but for the address",
     "throughput": "photos per second of import, memory, cost of each step",
     "latency": "one photo alone: upload to answer, upload to verdict",

@@ -16,7 +16,7 @@ from .pictures import drawn
 from .server import Server
 
 HERE = Path(__file__).resolve().parent.parent / "clients"
-TUS_JS = "4.3.1"
+TUS_JS, EDGE_IMPULSE_LINUX = "4.3.1", "1.25.2"
 WITHIN_S = 60
 # The client never tells the length of a file whose length it was told to hold back: with `SmallServer`
 # it hangs as well. Streams that are no files work.
@@ -26,6 +26,10 @@ TUS_JS_CASES = [
     "aborted and gone on with", "stream of unknown length, one piece",
     "stream of unknown length, four pieces", HANGS, "IETF draft, interop 5", "IETF draft, interop 3",
 ]
+# The program edge-impulse-uploader asks Edge Impulse's studio for the project first, at a port of its own; the module by
+# which it sends is in the package edge-impulse-linux too.
+UPLOADER_CASES = ["label", "label from the file name, metadata", "known already", "bounding boxes"]
+BOXES = "boxes within a photo are no labels of it; the photo is taken, and the file with its boxes refused"
 TUSPY_CASES = ["whole", "in pieces, with checksums", "broken off and gone on with", "stream"]
 DRAFT_CASES = ["whole", "in two parts", "cut off by curl"]
 
@@ -39,13 +43,20 @@ def run(args):
     with Server(args.tintype, folder / "run" / "up") as server:
         dataset = server.create_dataset("clients", near_duplicates="group", quality="keep")["id"]
         bench = Bench(report, server, dataset, folder)
-        node = javascript(folder)
+        node = javascript(folder, f"tus-js-client@{TUS_JS}")
         if node is None:
             report.note("tus-js-client: left out, npm is not here or cannot fetch it")
         else:
             for case in TUS_JS_CASES:
                 known = "hangs in the client, with any server" if case == HANGS and bench.hangs_by_itself(node) else None
                 bench.check("tus-js-client " + TUS_JS, case, ["node", HERE / "tus.mjs", case, server.url, dataset, server.key], cwd=node, cannot=known)
+        node = javascript(folder, f"edge-impulse-linux@{EDGE_IMPULSE_LINUX}")
+        if node is None:
+            report.note("edge-impulse-linux: left out, npm is not here or cannot fetch it")
+        else:
+            for case in UPLOADER_CASES:
+                cannot = BOXES if case == "bounding boxes" else None
+                bench.check("edge-impulse-uploader's upload " + EDGE_IMPULSE_LINUX, case, ["node", HERE / "edge_impulse_uploader.mjs", case, server.url, server.key], cwd=node, cannot=cannot)
         python = packages(folder)
         if python is None:
             report.note("tuspy, roboflow, edgeimpulse: left out, PyPI cannot be reached")
@@ -146,15 +157,16 @@ class SmallServer(BaseHTTPRequestHandler):
         pass
 
 
-def javascript(folder):
-    """A folder with tus-js-client, if it can be had."""
-    place = folder / "node"
+def javascript(folder, package):
+    """A folder with this package of npm's, if it can be had."""
+    name = package.rsplit("@", 1)[0]
+    place = folder / f"node-{name}"
     place.mkdir(exist_ok=True)
     if shutil.which("npm") is None:
         return None
-    if not (place / "node_modules" / "tus-js-client").is_dir():
+    if not (place / "node_modules" / name).is_dir():
         (place / "package.json").write_text('{"private": true}')
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", f"tus-js-client@{TUS_JS}"]
+        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", package]
         if subprocess.run(command, cwd=place, capture_output=True).returncode != 0:
             return None
     return place

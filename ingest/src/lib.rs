@@ -38,6 +38,9 @@ mod uploads;
 mod draft;
 mod tus;
 
+mod direct;
+pub use direct::{DirectPut, SignPut, SignedPut};
+
 mod dialects;
 
 // What makes it durable.

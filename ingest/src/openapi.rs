@@ -1,6 +1,8 @@
 //! The captures route as OpenAPI describes it, to be merged with the other crates'.
 
-use schemas::http::{CaptureReceipt, CheckCaptures, CheckedCaptures, Problem};
+use schemas::http::{
+    CaptureReceipt, CheckCaptures, CheckedCaptures, PresignCapture, PresignedCapture, Problem,
+};
 use utoipa::{OpenApi, ToSchema};
 
 /// The description of the captures route.
@@ -15,9 +17,19 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         check_captures,
         upload_offset,
         append_to_upload,
-        cancel_upload
+        cancel_upload,
+        presign_capture,
+        confirm_upload
     ),
-    components(schemas(CaptureReceipt, CheckCaptures, CheckedCaptures, Problem, CaptureForm))
+    components(schemas(
+        CaptureReceipt,
+        CheckCaptures,
+        CheckedCaptures,
+        PresignCapture,
+        PresignedCapture,
+        Problem,
+        CaptureForm
+    ))
 )]
 struct Api;
 
@@ -180,6 +192,63 @@ fn append_to_upload() {}
     reason = "it only carries the description of `draft::cancel`"
 )]
 fn cancel_upload() {}
+
+/// Send a photo to the object store directly.
+///
+/// For large originals, where the store is S3. What the photo will be is declared here and
+/// signed into one request, which goes to the store and brings the bytes, and no others, once.
+/// After that it is confirmed; before, it does not count.
+#[utoipa::path(
+    post,
+    path = "/v1/datasets/{dataset}/captures/presign",
+    tag = "uploads",
+    security(("key" = [])),
+    params(
+        ("dataset" = String, Path, description = "Name or id of the dataset"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Names this upload, as on the captures route")
+    ),
+    request_body = PresignCapture,
+    responses(
+        (status = 201, description = "The request to make, within the hour", body = PresignedCapture),
+        (status = 404, description = "No such dataset", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "This server's store is not S3: POST the photo instead", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "More than the largest photo", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The label is missing, invalid or unknown, or the hash is none", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many uploads are open", body = Problem, content_type = "application/problem+json")
+    )
+)]
+#[allow(
+    dead_code,
+    reason = "it only carries the description of `direct::presign`"
+)]
+fn presign_capture() {}
+
+/// Say that the object store has the photo.
+///
+/// It is read back and compared with what was declared, and then taken in as any other. Asked
+/// again, it answers the same.
+#[utoipa::path(
+    post,
+    path = "/v1/uploads/{upload}/confirm",
+    tag = "uploads",
+    security(("key" = [])),
+    params(("upload" = String, Path, description = "The upload's id")),
+    responses(
+        (status = 202, description = "The photo is durable, and on its way to a verdict", body = CaptureReceipt),
+        (status = 200, description = "The dataset has these bytes already", body = CaptureReceipt),
+        (status = 400, description = "The store has other bytes than were declared; they are removed, and the upload is over", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such upload of this key", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The store does not have the bytes yet; or a newer request took over", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "It was not confirmed in time", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The first bytes are of no picture", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Overloaded, or the store, the broker or the catalog is away; Retry-After tells when to come back", body = Problem, content_type = "application/problem+json")
+    )
+)]
+#[allow(
+    dead_code,
+    reason = "it only carries the description of `direct::confirm`"
+)]
+fn confirm_upload() {}
 
 #[cfg(test)]
 mod tests {

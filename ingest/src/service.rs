@@ -2,7 +2,7 @@
 //! router, a readiness check and an orderly end go out.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -23,7 +23,9 @@ use crate::admission::Admission;
 use crate::originals::{Originals, StoreError};
 use crate::publish::Publisher;
 use crate::uploads::{self, Turns};
-use crate::{IngestSettings, InvalidSettings, dialects, draft, known, metrics, route, tus};
+use crate::{
+    IngestSettings, InvalidSettings, SignPut, dialects, direct, draft, known, metrics, route, tus,
+};
 
 /// How long one good readiness check holds. Longer hides an outage from the load
 /// balancer; shorter lets whoever asks often make the store write often.
@@ -45,6 +47,8 @@ pub(crate) struct Service {
     /// Where the parts of uploads go.
     pub store: Arc<dyn ObjectStore>,
     pub turns: Arc<Turns>,
+    /// Signs uploads that go to the store directly, where that is possible.
+    pub signer: OnceLock<Arc<dyn SignPut>>,
     pub publisher: Publisher,
     pub admission: Admission,
     pub settings: IngestSettings,
@@ -134,6 +138,7 @@ impl Ingest {
                 originals,
                 store,
                 turns: Arc::default(),
+                signer: OnceLock::new(),
                 publisher,
                 admission: Admission::new(&settings),
                 settings,
@@ -143,12 +148,21 @@ impl Ingest {
         })
     }
 
+    /// Lets clients write to the object store themselves, by what `signer` signs; to be called
+    /// once. Without it they are told to send photos here.
+    pub fn offer_direct_uploads(&self, signer: Arc<dyn SignPut>) {
+        if self.service.signer.set(signer).is_err() {
+            warn!("direct uploads are offered already; the first signer stays");
+        }
+    }
+
     /// The routes of uploads, to be merged with the others.
     pub fn router(&self) -> Router {
         route::router(Arc::clone(&self.service))
             .merge(known::router(Arc::clone(&self.service)))
             .merge(draft::router(Arc::clone(&self.service)))
             .merge(tus::router(Arc::clone(&self.service)))
+            .merge(direct::router(Arc::clone(&self.service)))
             .merge(dialects::router(&self.service))
     }
 
@@ -159,7 +173,12 @@ impl Ingest {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(SWEEP_EVERY) => {}
             }
-            if let Err(error) = uploads::sweep(&self.service).await {
+            // A removal that is cut short is done again after the next start.
+            let swept = tokio::select! {
+                () = shutdown.cancelled() => return,
+                swept = uploads::sweep(&self.service) => swept,
+            };
+            if let Err(error) = swept {
                 warn!(%error, "looking for uploads whose time is over failed; trying again");
             }
         }

@@ -264,7 +264,7 @@ async fn stand(
     let concat = match head.kind {
         Kind::Piece => Some("partial".to_owned()),
         Kind::Joined(text) => Some(text),
-        Kind::Photo | Kind::Unlabelled => None,
+        Kind::Photo | Kind::Unlabelled | Kind::Direct => None,
     };
     for (name, text) in [
         (UPLOAD_METADATA, head.tus_metadata),

@@ -21,6 +21,9 @@ pub(crate) use append::{Append, Check, End, Outcome, append};
 mod complete;
 pub(crate) use complete::complete_now;
 
+mod confirm;
+pub(crate) use confirm::{confirm, direct_object};
+
 mod hold;
 pub(crate) use hold::hold;
 

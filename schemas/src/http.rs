@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{CaptureId, DatasetId, Label, Reason, Split, Status, events};
+use crate::{CaptureId, DatasetId, Label, Reason, Split, Status, UploadId, events};
 
 /// An error, as RFC 9457 has it; sent as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -344,6 +344,50 @@ pub struct CheckedCapture {
     /// The capture that brought them first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureId>,
+}
+
+/// Body of `POST /v1/datasets/{dataset}/captures/presign`: a photo that its client writes into
+/// the object store itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PresignCapture {
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// Their SHA-256, 64 hex digits.
+    pub sha256: String,
+    /// What it shows: 1 to 256 bytes of UTF-8 on one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Tells the label, up to its first dot, if nothing else does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
+    /// When it was taken, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured_at: Option<String>,
+    /// Which device took it, at most 128 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// At most 32 entries and 4 KiB.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Answer to [`PresignCapture`]: the one request that brings the photo into the object store,
+/// to be made without any key, and where to say that it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PresignedCapture {
+    /// The upload's id.
+    pub id: UploadId,
+    /// The method of the request: `PUT`.
+    pub method: String,
+    /// Where it goes. Whoever has this address may write the photo until `expires_at`.
+    pub url: String,
+    /// Its headers, exactly so; they are part of the signature.
+    pub headers: BTreeMap<String, String>,
+    /// When it must have begun.
+    pub expires_at: DateTime<Utc>,
+    /// The path to `POST` to, with the key, once the store has answered 200, or 412 to a repetition.
+    pub confirm: String,
 }
 
 /// CleanVision's quality scores: 0 to 1, low is worse.

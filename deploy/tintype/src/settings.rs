@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use processor::maintain::Keep;
 use processor::{Membership, Protocol};
 use serde::Deserialize;
+use url::Url;
 
 use crate::cors::Origins;
 use crate::kafka::KafkaSecurity;
@@ -59,6 +60,8 @@ pub struct Servers {
     pub kafka: Option<String>,
     /// Where objects lie: `s3://bucket/folder`, `gs://`, `az://` or `file://`.
     pub objects: Option<String>,
+    /// Where phones reach the S3 server, if not under the roles' own address for it.
+    pub public_objects: Option<Url>,
     /// The catalog: `postgres://user:password@host/database`.
     pub catalog: Option<String>,
     /// How processors share Kafka's partitions.
@@ -174,11 +177,16 @@ impl Settings {
             cors_origins,
             kafka,
             objects,
+            public_objects,
             catalog,
             kafka_group_protocol,
             kafka_instance,
             kafka_security,
         } = parsed;
+        let public_objects = public_objects
+            .map(|text| public_address(&text))
+            .transpose()
+            .with_context(|| format!("public_objects in {}", file.display()))?;
         let mut membership = Membership {
             instance: kafka_instance,
             ..Membership::default()
@@ -191,6 +199,7 @@ impl Settings {
         self.servers = Servers {
             kafka,
             objects,
+            public_objects,
             catalog,
             membership,
             kafka_security,
@@ -299,6 +308,10 @@ impl Settings {
         if let Some(instance) = variable("TINTYPE_KAFKA_INSTANCE") {
             self.servers.membership.instance = Some(instance).filter(|name| !name.is_empty());
         }
+        if let Some(text) = variable("TINTYPE_PUBLIC_OBJECTS") {
+            let address = public_address(&text).context("TINTYPE_PUBLIC_OBJECTS")?;
+            self.servers.public_objects = Some(address);
+        }
         if let Some(text) = variable("TINTYPE_CORS_ORIGINS") {
             self.cors_origins = text.parse().context("TINTYPE_CORS_ORIGINS")?;
         }
@@ -353,6 +366,14 @@ fn days(days: u64) -> Duration {
     Duration::from_secs(days.saturating_mul(DAY_S))
 }
 
+fn public_address(text: &str) -> anyhow::Result<Url> {
+    let told = || format!("{text:?} is no address such as https://s3.example.org");
+    let address = Url::parse(text).with_context(told)?;
+    let is_one = matches!(address.scheme(), "http" | "https") && address.path() == "/";
+    ensure!(is_one, told());
+    Ok(address)
+}
+
 /// The settings file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -375,6 +396,7 @@ struct File {
     cors_origins: Option<String>,
     kafka: Option<String>,
     objects: Option<String>,
+    public_objects: Option<String>,
     catalog: Option<String>,
     kafka_group_protocol: Option<String>,
     kafka_instance: Option<String>,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use catalog::http::ApiError;
@@ -17,7 +17,7 @@ use schemas::CaptureId;
 use schemas::http::Dataset;
 use serde_json::{Value, json};
 
-use super::{dataset_of, principal_in, take_in};
+use super::{UNLABELLED, dataset_of, principal_in, take_in};
 use crate::accept::Receipt;
 use crate::body::RequestBody;
 use crate::fields::Fields;
@@ -55,8 +55,13 @@ async fn files(
     let body = RequestBody::new(body);
     match take_files(&service, &category, &request, body.clone()).await {
         Ok(files) => {
-            let success = files.iter().all(|file| file["success"] == true);
-            axum::Json(json!({"success": success, "files": files})).into_response()
+            // Its uploader shows only this one if not all are well.
+            let error = files.iter().find_map(|file| file.get("error")).cloned();
+            let mut answer = json!({"success": error.is_none(), "files": files});
+            if let Some(error) = error {
+                answer["error"] = error;
+            }
+            axum::Json(answer).into_response()
         }
         Err(refusal) => body.linger(refuse(&refusal), &request),
     }
@@ -153,11 +158,10 @@ impl Terms {
             return Err(ApiError::not_found("unknown_category", detail));
         }
         let principal = principal_in(service, headers, "x-api-key").await?;
-        let flag = text(headers, "x-disallow-duplicates");
         Ok(Self {
             dataset: dataset_of(service, &principal, headers).await?,
             category: category.to_owned(),
-            refuses_duplicates: flag.is_some_and(|flag| flag == "1" || flag == "true"),
+            refuses_duplicates: is_set(headers, "x-disallow-duplicates"),
         })
     }
 
@@ -168,7 +172,12 @@ impl Terms {
         name: &str,
         photo: Photo,
     ) -> Result<Receipt, ApiError> {
-        let mut fields = Fields::from_headers(headers)?;
+        let mut headers = headers.clone();
+        if is_set(&headers, "x-no-label") {
+            let unlabelled = HeaderValue::from_static(UNLABELLED);
+            headers.insert("x-label", unlabelled);
+        }
+        let mut fields = Fields::from_headers(&headers)?;
         if !name.is_empty() {
             fields.set_file_name(name.to_owned());
         }
@@ -195,6 +204,10 @@ fn sample_id(id: CaptureId) -> u64 {
     let mut low = [0; 8];
     low.copy_from_slice(&id.as_bytes()[8..]);
     u64::from_be_bytes(low) & ((1 << 52) - 1)
+}
+
+fn is_set(headers: &HeaderMap, name: &str) -> bool {
+    text(headers, name).is_some_and(|flag| flag == "1" || flag == "true")
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -220,6 +220,10 @@ impl Work {
         if upload.expires_at <= Utc::now() {
             return Err(Trouble::expired());
         }
+        let head = Head::of(&upload)?;
+        if head.kind == Kind::Direct {
+            return Err(Trouble::direct());
+        }
         if append.offset != upload.received_bytes {
             return Err(Trouble::offset(upload.received_bytes, append.offset));
         }
@@ -233,7 +237,6 @@ impl Work {
             }
             upload.length_bytes = Some(length);
         }
-        let head = Head::of(&upload)?;
         let mut tail = Tail {
             upload,
             room,

@@ -23,7 +23,7 @@ use crate::photo::{Photo, PhotoReader};
 use crate::refusal;
 use crate::service::Service;
 use crate::uploads::append::{Outcome, Tail};
-use crate::uploads::{Head, Trouble, parts};
+use crate::uploads::{Head, Kind, Trouble, parts};
 
 /// Completes an upload all of whose bytes are durable already.
 pub(crate) async fn complete_now(
@@ -65,19 +65,25 @@ pub(super) async fn complete(
             return Err(trouble.at(tail.upload.received_bytes));
         }
     };
-    let upload = tail.upload;
+    conclude(service, tail.upload, length, &answer).await;
+    Ok(Outcome::Complete { length, answer })
+}
+
+/// Ends an upload with its answer, which is kept; its parts are not needed any more.
+pub(super) async fn conclude(
+    service: &Arc<Service>,
+    upload: Upload,
+    length: u64,
+    answer: &StoredAnswer,
+) {
     // Without it the next request finds the answer under the upload's claim.
-    if let Err(error) = service
-        .catalog
-        .answer_upload(upload.id, length, &answer)
-        .await
-    {
+    let kept = service.catalog.answer_upload(upload.id, length, answer);
+    if let Err(error) = kept.await {
         warn!(%error, upload = %upload.id, "the answer of an upload was given but not kept");
     } else {
         remove_parts(service, upload);
     }
     counter!(UPLOADS, "event" => "completed").increment(1);
-    Ok(Outcome::Complete { length, answer })
 }
 
 /// Whether a refusal is about the photo, so that sending its bytes again changes nothing.
@@ -91,7 +97,8 @@ fn is_verdict(refusal: &ApiError) -> bool {
     refusal.status.is_client_error() && !passes.contains(&refusal.status)
 }
 
-fn stored(refusal: &ApiError) -> StoredAnswer {
+/// A refusal as it is kept.
+pub(super) fn stored(refusal: &ApiError) -> StoredAnswer {
     StoredAnswer {
         status: refusal.status.as_u16(),
         body: serde_json::to_string(&refusal.problem()).unwrap_or_default(),
@@ -132,7 +139,11 @@ impl Assembly<'_> {
         if let Some(declared) = self.head.sha256()
             && declared != photo.sha256
         {
-            let refusal = refusal::digest_mismatch("Repr-Digest", photo.sha256, photo.num_bytes);
+            let told_in = match self.head.kind {
+                Kind::Direct => "sha256",
+                _ => "Repr-Digest",
+            };
+            let refusal = refusal::digest_mismatch(told_in, photo.sha256, photo.num_bytes);
             return Err(refusal.into());
         }
         let details = self.head.details.ok_or_else(refusal::label_missing)?;

@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     Joined(String),
     /// They are a photo whose label is told later.
     Unlabelled,
+    /// They are a photo that the client writes into the object store itself.
+    Direct,
 }
 
 impl Head {

@@ -36,6 +36,20 @@ pub(super) async fn get(
     Ok(store.get(&at).await?.into_stream())
 }
 
+/// How many bytes a part has in the store; none if it is not there.
+pub(super) async fn size(
+    store: &dyn ObjectStore,
+    dataset: &DatasetId,
+    part: &UploadPart,
+) -> Result<Option<u64>, object_store::Error> {
+    let at = Path::from(part.object(dataset).to_string());
+    match store.head(&at).await {
+        Ok(object) => Ok(Some(object.size)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Removes one part; what stays for a failure goes with the sweep.
 pub(super) async fn delete(store: &dyn ObjectStore, dataset: &DatasetId, part: &UploadPart) {
     let at = Path::from(part.object(dataset).to_string());

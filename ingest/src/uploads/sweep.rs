@@ -9,24 +9,34 @@ use crate::metrics::UPLOADS;
 use crate::service::Service;
 use crate::uploads::parts;
 
-/// Uploads removed in one round. More would keep the store busy behind the living.
-const SWEPT_PER_ROUND: u32 = 200;
+/// Uploads that are looked up at a time. More take memory for a backlog; fewer ask the catalog
+/// more often.
+const PER_ROUND: u32 = 200;
 
-/// Removes uploads whose time is over; how many.
-pub(crate) async fn sweep(service: &Service) -> Result<u64, catalog::CatalogError> {
+/// Removes every upload whose time is over, one after the other: a backlog keeps the store
+/// no busier than one client does.
+pub(crate) async fn sweep(service: &Service) -> Result<(), catalog::CatalogError> {
     let mut num_removed = 0;
-    for upload in service.catalog.expired_uploads(SWEPT_PER_ROUND).await? {
-        if remove(service, &upload).await {
-            if upload.answer.is_none() {
-                counter!(UPLOADS, "event" => "expired").increment(1);
+    loop {
+        let mut num_of_round = 0;
+        for upload in service.catalog.expired_uploads(PER_ROUND).await? {
+            if remove(service, &upload).await {
+                if upload.answer.is_none() {
+                    counter!(UPLOADS, "event" => "expired").increment(1);
+                }
+                num_of_round += 1;
             }
-            num_removed += 1;
+        }
+        num_removed += num_of_round;
+        // Else what could not be removed would be tried again at once.
+        if num_of_round < PER_ROUND {
+            break;
         }
     }
     if num_removed > 0 {
         info!(num_removed, "uploads whose time was over are removed");
     }
-    Ok(num_removed)
+    Ok(())
 }
 
 /// Removes an upload that is over; whether nothing of it is left.

@@ -97,6 +97,27 @@ impl Trouble {
         Self::new(Fault::Length, refusal)
     }
 
+    pub(crate) fn not_direct() -> Self {
+        let detail = "the bytes of this upload come in requests to it, not from the object store";
+        let refusal = ApiError::conflict("not_direct", detail)
+            .hint("its last PATCH completes it; only what was presigned is confirmed");
+        Self::new(Fault::Other, refusal)
+    }
+
+    pub(crate) fn direct() -> Self {
+        let detail = "the bytes of this upload go to its presigned address";
+        let refusal = ApiError::conflict("direct_upload", detail)
+            .hint("PUT them there and confirm; or begin another upload, to send them here");
+        Self::new(Fault::Other, refusal)
+    }
+
+    pub(crate) fn not_uploaded() -> Self {
+        let detail = "the object store does not have the bytes of this upload";
+        let refusal = ApiError::conflict("not_uploaded", detail)
+            .hint("PUT them to the presigned address first; once it has expired, ask for another");
+        Self::new(Fault::Other, refusal)
+    }
+
     pub(crate) fn completed(length: u64) -> Self {
         let refusal = ApiError::bad_request(
             "completed_upload",

@@ -41,6 +41,7 @@ async fn edge_impulse_one_bad_file_does_not_fail_the_others() {
         (vec![true, false, true], false)
     );
     assert!(files[1]["error"].as_str().unwrap().contains("picture"));
+    assert_eq!(reply.body["error"], files[1]["error"]);
     assert!(files[0]["sampleId"].is_u64());
     let mut labels: Vec<_> = world
         .events()
@@ -78,6 +79,22 @@ async fn edge_impulse_one_bad_file_does_not_fail_the_others() {
     let reply = world.send(named.body(jpeg(3, 5000).into()).unwrap()).await;
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
     assert_eq!(world.originals().len(), 3);
+}
+
+#[tokio::test]
+async fn edge_impulse_a_photo_that_is_said_to_have_no_label_waits_for_a_person() {
+    let world = World::new().await;
+    let form = Form::new().file_part("data", "cat.1.jpg", &jpeg(1, 5000));
+    let headers = [
+        ("x-api-key", world.token.as_str()),
+        ("x-label", ""),
+        ("x-no-label", "1"),
+    ];
+    let reply = world.post_form("/api/split/files", &headers, form).await;
+    assert_eq!(reply.body["success"], true, "{}", reply.body);
+    let events = world.events();
+    assert_eq!(events[0].label, "unlabelled");
+    assert!(events[0].unknown_label);
 }
 
 #[tokio::test]

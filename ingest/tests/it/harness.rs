@@ -204,6 +204,27 @@ impl World {
         incoming.read_dir().unwrap().count()
     }
 
+    /// Lets a minute pass, so that uploads are swept, until it `is_done`.
+    pub async fn sweep(&self, is_done: impl AsyncFn() -> bool) {
+        let shutdown = CancellationToken::new();
+        let (ingest, token) = (self.ingest.clone(), shutdown.clone());
+        let sweeping = tokio::spawn(async move { ingest.sweep_uploads(token).await });
+        tokio::time::pause();
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
+        let done = async {
+            while !is_done().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), done)
+            .await
+            .unwrap();
+        shutdown.cancel();
+        sweeping.await.unwrap();
+    }
+
     /// How many captures the catalog knows.
     pub async fn num_captures(&self) -> u64 {
         let stats = self

@@ -9,6 +9,7 @@ mod harness;
 mod accepted;
 mod connections;
 mod dialects;
+mod direct;
 mod hostile;
 mod idempotency;
 mod known;

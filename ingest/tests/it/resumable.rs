@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use data_encoding::BASE64;
-use schemas::Sha256;
 use schemas::http::CreatedKey;
+use schemas::{Sha256, UploadId};
 use serde_json::json;
 
 use crate::harness::{Reply, Stalled, World, jpeg};
@@ -394,4 +394,41 @@ async fn every_version_of_the_draft_is_spoken_and_others_are_told() {
     let options = Request::options(format!("/v1/datasets/{}/captures", world.dataset));
     let reply = world.send(options.body(Body::empty()).unwrap()).await;
     assert_eq!(reply.header("accept-patch"), "application/partial-upload");
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_of_uploads_is_swept_when_their_time_is_over() {
+    let world = World::new().await;
+    let id = |upload: &Begun| -> UploadId {
+        let id = upload.location.rsplit('/').next().unwrap();
+        id.parse().unwrap()
+    };
+    let photo = jpeg(1, 10_000);
+    let finished = world.begun(Some(photo.len())).await;
+    world
+        .patch(&finished, 0, true, &photo)
+        .await
+        .assert_queued();
+    // As if the process had died before it removed the parts.
+    let folder = world.folder.path().join("uploads").join(&world.dataset);
+    let folder = folder.join(id(&finished).to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("0-1"), &photo).unwrap();
+    // More than are looked up at a time, and one that is not over.
+    let mut uploads = vec![finished];
+    for _ in 0..250 {
+        uploads.push(world.begun(None).await);
+    }
+    let going_on = world.begun(None).await;
+    world.patch(&going_on, 0, false, &photo[..5_000]).await;
+    assert_eq!(world.num_parts(), 2);
+    for upload in &uploads {
+        world.catalog.expire_upload(id(upload)).await.unwrap();
+    }
+    let expired = async || world.catalog.expired_uploads(1).await.unwrap();
+    world.sweep(async || expired().await.is_empty()).await;
+    assert_eq!(world.num_parts(), 1);
+    assert_eq!(world.originals(), vec![photo]);
+    let head = world.head(&going_on).await;
+    assert_eq!(head.header("upload-offset"), "5000");
 }

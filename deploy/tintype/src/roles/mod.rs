@@ -16,6 +16,8 @@ pub mod dead_letters;
 
 pub mod objects;
 
+mod presign;
+
 mod wait;
 
 use std::net::SocketAddr;
@@ -215,6 +217,11 @@ async fn start(role: Role, settings: &Settings) -> anyhow::Result<Running> {
             },
         )?),
     };
+    if let (Some(ingest), Some(s3)) = (&ingest, &objects.s3) {
+        let public = settings.servers.public_objects.clone();
+        let presigner = presign::Presigner::new(s3.clone(), objects.root.url(), public)?;
+        ingest.offer_direct_uploads(Arc::new(presigner));
+    }
     let weights = trainer::WeightsSource {
         own: settings.weights.clone(),
         cache: settings.data.join("weights"),
