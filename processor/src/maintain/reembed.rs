@@ -323,6 +323,3 @@ fn with_embeddings(
     columns[schema.index_of("embedding_model").ok()?] = Arc::new(models);
     RecordBatch::try_new(schema, columns).ok()
 }
-
-#[cfg(test)]
-mod tests;
