@@ -397,8 +397,7 @@ impl Layer<'_> {
     }
 }
 
-/// Copies a panel's values; the last panel may have fewer. Arrays go by reference here and
-/// below: one that is passed as a vector keeps a function from becoming part of what is dispatched.
+/// Copies a panel's values; the last panel may have fewer.
 #[inline(always)]
 fn fill<T: Copy>(panel: &mut [T; PANEL], values: &[T]) {
     match values.as_array::<PANEL>() {
