@@ -66,6 +66,7 @@ def arguments():
     add("--cores", type=int, default=2, help="cores for server and client together (default: %(default)s)")
     add("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
     add("--rounds", type=int, default=100, help="kill: how often (default: %(default)s)")
+    add("--per-run", type=int, default=4, help="interrupt: how often each training (default: %(default)s)")
     add("--uploads", type=int, default=10_000, help="cuts: how many (default: %(default)s)")
     add("--minutes", type=float, default=60, help="cuts: begin no batch of 1,000 after so long (default: %(default)s)")
     add("--runs", type=int, default=3, help="throughput: runs of each set, of which the median counts (default: %(default)s)")

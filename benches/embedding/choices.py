@@ -1,15 +1,18 @@
 """What an embedding costs and what it is worth, at each side of the input.
 
-    cargo build --release -p graph --examples && cargo build --release -p processor --example prepare
+    cargo build --release -p graph -p export --examples && cargo build --release -p processor --example prepare
     cargo build --release -p model --example step_speed
-    pip install numpy pillow scikit-learn
-    python3 benches/embedding/choices.py [--tract PROGRAM]
+    pip install numpy pillow scikit-learn tract
+    python3 benches/embedding/choices.py
 
 Worth: accuracy of a logistic regression (C = 1) on the features of trashnet and caltech101, mean of
 5-fold cross-validation repeated three times. Cost: milliseconds of processor time of one photo on one
-thread, by `graph`, by burn (`model`, flex; its unfolded forward with photos in batches of 8) and,
-with --tract, by a program that prints the same line as graph's example `speed`; the programs take
-turns, medians of `--rounds`.
+thread, the programs in turns, medians of `--rounds`:
+
+    graph   this project's executor of the folded network, which the processor uses
+    tract   the same folded network as ONNX (examples/write_onnx), by tract's Python package
+    flex    burn's own layers on its backend flex, batch norm not folded, photos in batches of 8
+    fused   the layers that trainings use on a CPU, otherwise as flex
 """
 
 import argparse
@@ -18,6 +21,7 @@ import pathlib
 import statistics
 import subprocess
 import tempfile
+import time
 import warnings
 
 import numpy
@@ -43,33 +47,64 @@ def worth(args, scratch):
     return rows
 
 
-def speed_sample(process):
-    process.stdin.write("go\n")
-    process.stdin.flush()
-    return float(process.stdout.readline())
+class Served:
+    """A program that answers each line with a time; `factor` makes it milliseconds a photo."""
+
+    def __init__(self, command, factor=1.0, **environment):
+        self.factor = factor
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env={**os.environ, **environment})
+
+    def sample(self):
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline()) * self.factor
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def costs(args):
+class Tract:
+    def __init__(self, file, side):
+        import tract
+
+        model = tract.onnx().load(str(file))
+        model.set_input_fact(0, f"1,3,{side},{side},f32")
+        self.model = model.into_model().into_runnable()
+        self.photo = numpy.random.rand(1, 3, side, side).astype("f")
+        self.runs = 1
+        self.runs = int(100 / self.sample()) + 1
+
+    def sample(self):
+        begun = time.thread_time()
+        for _ in range(self.runs):
+            self.model.run([self.photo])
+        return (time.thread_time() - begun) * 1e3 / self.runs
+
+    def end(self):
+        del self.model
+
+
+def costs(args, scratch):
     samples = {}
-    served = {}
+    runtimes = {}
     for side in SIDES:
-        start = lambda command, **more: subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **more)
-        served["graph", side] = start([args.bin / "speed", "mobilenet_v2", str(side), "--serve"])
-        if args.step_speed:
-            served["burn", side] = start([args.step_speed, "frozen", "mobilenet_v2", str(side), "8", "cpu"],
-                                         env={**os.environ, "RAYON_NUM_THREADS": "1"})
-        if args.tract:
-            served["tract", side] = start([args.tract, "mobilenet_v2", str(side), "--serve"])
+        size = ["mobilenet_v2", str(side)]
+        runtimes["graph", side] = Served([args.bin / "speed", *size, "--serve"])
+        file = scratch / f"{side}.onnx"
+        subprocess.run([args.bin / "write_onnx", *size, file], check=True)
+        runtimes["tract", side] = Tract(file, side)
+        for name, device in (("flex", "unfused"), ("fused", "cpu")):
+            command = [args.bin / "step_speed", "frozen", *size, "8", device]
+            runtimes[name, side] = Served(command, 1e3 / 8, RAYON_NUM_THREADS="1")
     for round_ in range(args.rounds + 1):
-        for (who, side), process in served.items():
-            value = speed_sample(process)
-            if who == "burn":
-                value *= 1e3 / 8
+        for key, runtime in runtimes.items():
+            value = runtime.sample()
             if round_ > 0:
-                samples.setdefault((who, side), []).append(value)
-    for process in served.values():
-        process.stdin.close()
-        process.wait()
+                samples.setdefault(key, []).append(value)
+    for runtime in runtimes.values():
+        runtime.end()
     return {key: statistics.median(values) for key, values in samples.items()}
 
 
@@ -79,8 +114,6 @@ def main():
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", photos.ROOT / "target")) / "release" / "examples"
     parser.add_argument("--bin", type=pathlib.Path, default=target)
     parser.add_argument("--prepare", type=pathlib.Path, default=target / "prepare")
-    parser.add_argument("--step-speed", type=pathlib.Path)
-    parser.add_argument("--tract", type=pathlib.Path)
     parser.add_argument("--weights", type=pathlib.Path, default=photos.DATA / "weights" / "mobilenet_v2.safetensors")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for the features, for flips.py")
@@ -89,10 +122,11 @@ def main():
     if args.keep:
         args.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        rows = {} if args.only == "costs" else worth(args, pathlib.Path(scratch))
+        scratch = pathlib.Path(scratch)
+        rows = {} if args.only == "costs" else worth(args, scratch)
+        times = {} if args.only == "worth" else costs(args, scratch)
     for (name, side), (accuracy, num_photos) in rows.items():
         print(f"{name} ({num_photos} photos) at {side}: accuracy {accuracy:.4f}")
-    times = {} if args.only == "worth" else costs(args)
     for (who, side), ms in times.items():
         print(f"{who} at {side}: {ms:.2f} ms a photo")
 

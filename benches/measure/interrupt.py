@@ -1,7 +1,8 @@
-"""Interrupts a training again and again, by SIGKILL and by SIGTERM at random instants and
-while a checkpoint is being written, and compares what it ends with, hash by hash, with a
-run that nobody disturbed. `--rounds` interruptions in all."""
+"""Interrupts many short trainings, by SIGKILL and by SIGTERM at random instants and while a
+checkpoint is being written, and compares what each ends with, hash by hash, with a run that
+nobody disturbed. `--rounds` interruptions in all, at most `--per-run` of them in one training."""
 
+import collections
 import json
 import random
 import shutil
@@ -41,16 +42,22 @@ def run(args):
         expected = hashes(server, ended(server, ask(server)))
         whole_s = time.monotonic() - begun
         report.figure("the undisturbed run, s", round(whole_s, 1))
-        done, runs, equal, stops = 0, 0, 0, []
+        done, runs, equal, in_equal, stops, kinds = 0, 0, 0, 0, [], collections.Counter()
         while done < args.rounds:
             runs += 1
-            found, interruptions, took = disturbed(server, folder, rng, args.rounds - done, whole_s)
-            done += interruptions
+            most = min(args.per_run, args.rounds - done)
+            found, interruptions, took = disturbed(server, folder, rng, most, whole_s)
+            kinds.update(interruptions)
+            done += len(interruptions)
             stops += took
             equal += found == expected
-        report.figure("interruptions", done)
+            in_equal += (found == expected) * len(interruptions)
         report.figure("runs", runs)
         report.at_least("runs that ended with the same weights, history and evaluation", equal, runs)
+        report.at_least("interruptions that these runs had", in_equal, args.rounds)
+        for kind, count in sorted(kinds.items()):
+            report.figure(f"of them {kind}", count)
+        report.figure("all runs together, s", round(time.monotonic() - begun - whole_s))
         if stops:
             report.at_most("SIGTERM to the end of the process, slowest, s", round(max(stops), 2), 15)
     return report.end()
@@ -58,12 +65,14 @@ def run(args):
 
 def disturbed(server, folder, rng, most, whole_s):
     id_ = ask(server)
-    interruptions, stops = 0, []
-    while interruptions < most:
-        if rng.random() < 0.3:
-            in_checkpoint(folder, id_)
+    interruptions, stops = [], []
+    while len(interruptions) < most:
+        place = "at any instant"
+        if rng.random() < 0.3 and in_checkpoint(folder, id_):
+            place = "in a checkpoint's writing"
         else:
-            time.sleep(rng.uniform(0.05, max(whole_s / 6, 1.5)))
+            # So that all of them find it at work.
+            time.sleep(rng.uniform(0.02, whole_s / (most + 1)))
         if server.get(f"/v1/trainings/{id_}")["state"] not in ("queued", "running"):
             break
         if rng.random() < 0.3:
@@ -71,22 +80,24 @@ def disturbed(server, folder, rng, most, whole_s):
             server.process.send_signal(signal.SIGTERM)
             server.process.wait(60)
             stops.append(time.monotonic() - begun)
+            interruptions.append(f"by SIGTERM, {place}")
         else:
             server.kill()
-        interruptions += 1
+            interruptions.append(f"by SIGKILL, {place}")
         server.start()
     return hashes(server, ended(server, id_)), interruptions, stops
 
 
 def in_checkpoint(folder, id_):
-    """Waits for the instant at which a new part of a checkpoint is there, or a second."""
+    """Waits for the instant at which a new part of a checkpoint is there; False after two seconds without."""
     place = folder / "up" / "objects" / "checkpoints" / id_
     names = lambda: set(p.name for p in place.iterdir()) if place.is_dir() else set()
     before, begun = names(), time.monotonic()
     while time.monotonic() - begun < 2:
         if names() - before:
-            return
+            return True
         time.sleep(0.001)
+    return False
 
 
 def ask(server):

@@ -1,4 +1,5 @@
-"""Seconds of a training step and of a frozen forward: this crate beside PyTorch, in turns.
+"""Seconds of a training step, of a frozen forward, and of the features that `fast` learns from (`folded`):
+this crate beside PyTorch, in turns.
 
     cargo build --release -p model --example step_speed
     python3 benches/training/speed.py target/release/examples/step_speed --rounds 5
@@ -54,9 +55,9 @@ class Theirs:
             self.network = self.network.to(memory_format=torch.channels_last)
             self.images = self.images.to(memory_format=torch.channels_last)
         self.labels = torch.arange(photos, device=place) % 6
-        self.work = work
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-4, momentum=0.9)
-        if work == "frozen":
+        self.frozen = work in ("frozen", "folded")
+        if self.frozen:
             self.network.eval()
         self.forward = torch.compile(self.network) if compiled else self.network
 
@@ -64,13 +65,13 @@ class Theirs:
         clock = time.perf_counter if clock == "wall" else time.process_time
         start = clock()
         with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16):
-            if self.work == "frozen":
-                with torch.no_grad():
+            if self.frozen:
+                with torch.inference_mode():
                     result = self.forward(self.images)
             else:
                 self.optimizer.zero_grad()
                 result = torch.nn.functional.cross_entropy(self.forward(self.images), self.labels)
-        if self.work != "frozen":
+        if not self.frozen:
             result.backward()
             self.optimizer.step()
         result.sum().item()
@@ -90,7 +91,7 @@ def main():
                         help="cpu: seconds of processor, for a machine with other work; one thread")
     parser.add_argument("--unfused", action="store_true", help="burn's own CPU layers, too")
     parser.add_argument("--cases", default="step:mobilenet_v2:224:16,step:mobilenet_v2:224:32,"
-                        "frozen:mobilenet_v2:224:16,frozen:mobilenet_v2:224:32")
+                        "frozen:mobilenet_v2:224:16,folded:mobilenet_v2:224:16,folded:mobilenet_v2:224:32")
     options = parser.parse_args()
     if options.clock == "cpu":
         options.threads = 1

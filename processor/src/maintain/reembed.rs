@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BinaryArray, Float32Builder, ListArray, ListBuilder,
@@ -78,7 +78,7 @@ pub async fn reembed(
     let work = work.table(dataset, mode);
     match mode {
         Mode::Look => work.await.map(Round::Done),
-        Mode::Act => in_turn(settings, std::time::Duration::ZERO, false, &stop, work).await,
+        Mode::Act => in_turn(settings, Duration::ZERO, false, &stop, work).await,
     }
 }
 
@@ -323,6 +323,3 @@ fn with_embeddings(
     columns[schema.index_of("embedding_model").ok()?] = Arc::new(models);
     RecordBatch::try_new(schema, columns).ok()
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use export::{Export, ModelFile, ModelInfo, Sample, SourceError, export};
+use export::{Export, ModelFile, ModelInfo, PhotoSource, Sample, export};
 use graph::{Architecture, Executor, Graph, Weights};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -72,12 +72,19 @@ fn main() -> Result<(), Failure> {
     let logits: Vec<u8> = logits.flat_map(|logit| logit.to_le_bytes()).collect();
     std::fs::write(out.join("logits.f32"), logits)?;
 
+    let calibration: Vec<_> = photos(Path::new(calibration), &info)?.collect();
     let started = Instant::now();
     let bundle = export(Export {
         graph: &graph,
         info: &info,
-        calibration: &mut photos(Path::new(calibration), &info)?.map(Ok::<_, SourceError>),
-        proof: &mut samples.into_iter().map(Ok::<_, SourceError>),
+        calibration: PhotoSource {
+            count: calibration.len(),
+            get: &|number| Ok(calibration[number].clone()),
+        },
+        proof: PhotoSource {
+            count: samples.len(),
+            get: &|number| Ok(samples[number].clone()),
+        },
         num_threads: 2,
     })?;
     println!("exported in {:.1} s", started.elapsed().as_secs_f64());

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::files::ReadModel;
 use crate::{
-    Calibration, Certificate, ExportError, Interpreter, LABELS_FILE, ModelFile, ModelInfo, Sample,
-    SourceError, parity,
+    Calibration, Certificate, ExportError, Interpreter, LABELS_FILE, ModelFile, ModelInfo,
+    PhotoSource, Sample, parity,
 };
 
 /// What an export is made of.
@@ -23,9 +23,9 @@ pub struct Export<'a> {
     pub info: &'a ModelInfo,
     /// Photos to calibrate int8 on, normalised as the network takes them; 100 to 500,
     /// of the validation split.
-    pub calibration: &'a mut dyn Iterator<Item = Result<Vec<f32>, SourceError>>,
+    pub calibration: PhotoSource<'a, Vec<f32>>,
     /// Photos to prove the files with, at least 200 where there are so many.
-    pub proof: &'a mut dyn Iterator<Item = Result<Sample, SourceError>>,
+    pub proof: PhotoSource<'a, Sample>,
     /// Photos that are run at a time.
     pub num_threads: usize,
 }
@@ -118,7 +118,7 @@ pub struct FileEntry {
 /// size. A file that is not close enough is no error: see [`Bundle::refused`].
 pub fn export(job: Export<'_>) -> Result<Bundle, ExportError> {
     let Export { graph, info, .. } = job;
-    let calibration = Calibration::measure(graph, job.calibration, job.num_threads)?;
+    let calibration = Calibration::measure(graph, &job.calibration, job.num_threads)?;
     let mut models: Vec<ReadModel> = Vec::new();
     let mut written = Vec::new();
     for file in ModelFile::ALL {
@@ -132,7 +132,7 @@ pub fn export(job: Export<'_>) -> Result<Bundle, ExportError> {
         written.push((file, bytes, place));
     }
     let num_values = graph.input.height * graph.input.width * graph.input.channels;
-    let certificates = parity::certify(&models, info, num_values, job.proof, job.num_threads)?;
+    let certificates = parity::certify(&models, info, num_values, &job.proof, job.num_threads)?;
     let mut bundle = Bundle {
         files: Vec::new(),
         refused: Vec::new(),

@@ -3,9 +3,11 @@
 //! smaller than the error of the few that are cut. A few photos are kept, with the mean of
 //! each channel of each node: what the quantised network's biases are corrected by.
 
-use graph::{Activation, Conv2d, Graph, Linear, Op};
+use graph::{Activation, Conv2d, Graph, Linear, Observer, Op};
+use pulp::Arch;
 
-use crate::{ExportError, Interpreter, SourceError};
+use crate::network::shapes;
+use crate::{ExportError, PhotoSource};
 
 /// What the errors of this part call it.
 const PURPOSE: &str = "calibration";
@@ -20,8 +22,9 @@ const NUM_BINS: usize = 2048;
 const LOGIT_HEADROOM: f32 = 1.5;
 
 /// How many values of one activation are counted, roughly; the largest and smallest are
-/// looked for among all. Counting every value takes longer than computing it.
-const ENOUGH_VALUES: usize = 1 << 15;
+/// looked for among all. Counting every value takes longer than computing it; of 200 photos these
+/// are more than a million.
+const ENOUGH_VALUES: usize = 1 << 13;
 
 /// Photos that are kept. Each is held with the activations of a whole network while biases are
 /// corrected, 7 to 11 MB; with fewer the means of the last layers, 49 places a photo, are
@@ -46,6 +49,8 @@ pub struct Calibration {
     pub num_photos: usize,
     /// The first of them.
     pub(crate) kept: Vec<Kept>,
+    /// How many photos were run at a time, and may be.
+    pub(crate) num_threads: usize,
 }
 
 /// A photo of the calibration.
@@ -59,90 +64,103 @@ pub(crate) struct Kept {
 
 impl Calibration {
     /// Runs `photos` (each normalised as the network takes it, NHWC), `num_threads` at a time,
-    /// and measures. Some hundred photos are enough; more than 500 change little.
+    /// and measures. Some hundred photos are enough; more than 500 change little. The number of
+    /// threads changes nothing.
     ///
     /// # Errors
     ///
     /// No photo, a photo that cannot be had or has another size, an unusable graph.
     pub fn measure(
         graph: &Graph,
-        photos: &mut dyn Iterator<Item = Result<Vec<f32>, SourceError>>,
+        photos: &PhotoSource<'_, Vec<f32>>,
         num_threads: usize,
     ) -> Result<Self, ExportError> {
-        let worker = || {
-            let histograms = vec![Histogram::default(); graph.nodes.len()];
-            Ok::<_, ExportError>((Interpreter::new(graph)?, histograms))
+        shapes(graph)?;
+        let observer = Observer::new(graph)?;
+        let num_nodes = graph.nodes.len();
+        let num_threads = num_threads.max(1);
+        let worker = |_| Worker {
+            observer: observer.share(),
+            histograms: vec![Histogram::default(); num_nodes],
+            kept: Vec::new(),
         };
-        let mut workers = (0..num_threads.max(1))
-            .map(|_| worker())
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut num_photos = 0;
+        let mut workers: Vec<Worker> = (0..num_threads).map(worker).collect();
+        photos.share_out(PURPOSE, &mut workers, |worker, index, photo| {
+            check(graph, index, &photo)?;
+            worker.look(index, photo)
+        })?;
+        let mut histograms = vec![Histogram::default(); num_nodes];
         let mut kept = Vec::new();
-        loop {
-            let chunk = take(photos, workers.len(), graph, num_photos)?;
-            if chunk.is_empty() {
-                break;
-            }
-            num_photos += chunk.len();
-            std::thread::scope(|scope| {
-                for (photo, (interpreter, histograms)) in chunk.iter().zip(&mut workers) {
-                    scope.spawn(|| {
-                        interpreter.run(photo);
-                        for (id, histogram) in histograms.iter_mut().enumerate() {
-                            histogram.add(interpreter.values(id));
-                        }
-                    });
-                }
-            });
-            for (photo, (interpreter, _)) in chunk.into_iter().zip(&workers) {
-                if kept.len() < NUM_KEPT {
-                    let means = interpreter.channel_means();
-                    kept.push(Kept { photo, means });
-                }
-            }
-        }
-        if num_photos == 0 {
-            return Err(ExportError::NoPhotos(PURPOSE));
-        }
-        let mut histograms = vec![Histogram::default(); graph.nodes.len()];
-        for (_, found) in workers {
-            let pairs = histograms.iter_mut().zip(found);
+        for worker in workers {
+            let pairs = histograms.iter_mut().zip(worker.histograms);
             pairs.for_each(|(all, found)| all.join(found));
+            kept.extend(worker.kept);
         }
+        kept.sort_by_key(|(index, _)| *index);
         let ranges = histograms.iter().enumerate();
         Ok(Self {
             ranges: ranges.map(|(id, h)| node_range(graph, id, h)).collect(),
-            num_photos,
-            kept,
+            num_photos: photos.count,
+            kept: kept.into_iter().map(|(_, kept)| kept).collect(),
+            num_threads,
         })
     }
 }
 
-/// The next photos, each of the size that the network takes.
-fn take(
-    photos: &mut dyn Iterator<Item = Result<Vec<f32>, SourceError>>,
-    count: usize,
-    graph: &Graph,
-    num_before: usize,
-) -> Result<Vec<Vec<f32>>, ExportError> {
-    let expected = graph.input.height * graph.input.width * graph.input.channels;
-    let checked = photos.take(count).enumerate().map(|(at, photo)| {
-        let photo = photo.map_err(|source| ExportError::Photos {
-            purpose: PURPOSE,
-            source,
-        })?;
-        if photo.len() == expected {
-            return Ok(photo);
+/// A photo has the size that the network takes.
+fn check(graph: &Graph, index: usize, photo: &[f32]) -> Result<(), ExportError> {
+    let expected = graph.input.num_values();
+    if photo.len() == expected {
+        return Ok(());
+    }
+    Err(ExportError::Size {
+        purpose: PURPOSE,
+        index,
+        what: "values",
+        found: photo.len(),
+        expected,
+    })
+}
+
+/// What a thread works with, and what it has found.
+struct Worker {
+    observer: Observer,
+    histograms: Vec<Histogram>,
+    /// By their numbers.
+    kept: Vec<(usize, Kept)>,
+}
+
+impl Worker {
+    fn look(&mut self, index: usize, photo: Vec<f32>) -> Result<(), ExportError> {
+        self.observer.run(&photo)?;
+        for (id, histogram) in self.histograms.iter_mut().enumerate() {
+            // For the vectors of the machine at hand.
+            Arch::new().dispatch(
+                #[inline(always)]
+                || histogram.add(self.observer.values(id)),
+            );
         }
-        Err(ExportError::Size {
-            purpose: PURPOSE,
-            index: num_before + at,
-            what: "values",
-            found: photo.len(),
-            expected,
-        })
-    });
-    checked.collect()
+        if index < NUM_KEPT {
+            let nodes = 0..self.histograms.len();
+            let means = nodes.map(|id| channel_means(&self.observer, id)).collect();
+            self.kept.push((index, Kept { photo, means }));
+        }
+        Ok(())
+    }
+}
+
+/// The mean of each channel of a node.
+fn channel_means(observer: &Observer, id: usize) -> Vec<f32> {
+    let mut sums = vec![0.0_f64; observer.num_channels(id)];
+    let mut num_pixels = 0.0;
+    for piece in observer.values(id) {
+        for pixel in piece.chunks_exact(sums.len()) {
+            let pairs = sums.iter_mut().zip(pixel);
+            pairs.for_each(|(sum, value)| *sum += f64::from(*value));
+            num_pixels += 1.0;
+        }
+    }
+    sums.iter().map(|sum| (sum / num_pixels) as f32).collect()
 }
 
 /// The logits keep their whole range and more: their largest values are what matters.
@@ -166,7 +184,8 @@ fn node_range(graph: &Graph, id: usize, histogram: &Histogram) -> Range {
 }
 
 /// Counts of values between `-limit` and `limit`, a power of two that doubles when a value
-/// is beyond it; bins are then joined in pairs.
+/// is not within it; bins are then joined in pairs. A value's bin follows from the limit alone, to
+/// the bit, so that values may come in any order and in several histograms.
 #[derive(Debug, Clone, Default)]
 struct Histogram {
     counts: Vec<u64>,
@@ -175,36 +194,56 @@ struct Histogram {
     max: f32,
 }
 
+/// Values that are looked at together for the smallest and the largest.
+const LANES: usize = 16;
+
+/// Smaller than this is as good as 0.
+const SMALLEST_LIMIT: f32 = 1.0 / (1_u128 << 100) as f32;
+
 impl Histogram {
-    fn add(&mut self, values: &[f32]) {
-        let finite = values.iter().copied().filter(|value| value.is_finite());
-        let (min, max) = finite
-            .clone()
-            .fold((0.0_f32, 0.0_f32), |(min, max), value| {
-                (min.min(value), max.max(value))
-            });
-        self.min = self.min.min(min);
-        self.max = self.max.max(max);
-        self.widen(max.max(-min));
-        if self.limit == 0.0 {
+    #[inline(always)]
+    fn add<'a>(&mut self, pieces: impl Iterator<Item = &'a [f32]> + Clone) {
+        let mut num_values = 0;
+        for piece in pieces.clone() {
+            let (min, max) = ends(piece);
+            self.min = self.min.min(min);
+            self.max = self.max.max(max);
+            num_values += piece.len();
+        }
+        let largest = self.max.max(-self.min);
+        if largest == 0.0 {
             return;
         }
+        self.widen(|limit| limit > largest);
+        // A power of two as well: the product is exact, and so is its floor.
         let scale = NUM_BINS as f32 / (2.0 * self.limit);
         // Odd, so that all channels take part.
-        let step = (values.len() / ENOUGH_VALUES) | 1;
-        for value in finite.step_by(step) {
-            let bin = ((value + self.limit) * scale) as usize;
-            self.counts[bin.min(NUM_BINS - 1)] += 1;
+        let step = (num_values / ENOUGH_VALUES) | 1;
+        let mut next = 0;
+        for piece in pieces {
+            while let Some(value) = piece.get(next) {
+                if value.is_finite() {
+                    let scaled = value * scale;
+                    let whole = scaled as i32;
+                    let floor = whole - i32::from(scaled < whole as f32);
+                    let bin = (floor + NUM_BINS as i32 / 2) as usize;
+                    self.counts[bin.min(NUM_BINS - 1)] += 1;
+                }
+                next += step;
+            }
+            next -= piece.len();
         }
     }
 
-    fn widen(&mut self, largest: f32) {
-        if self.limit == 0.0 && largest > 0.0 {
-            // Smaller than this is as good as 0.
-            self.limit = largest.max(1e-30).log2().ceil().exp2();
+    fn widen(&mut self, is_enough: impl Fn(f32) -> bool) {
+        if self.counts.is_empty() {
+            self.limit = SMALLEST_LIMIT;
+            while !is_enough(self.limit) {
+                self.limit *= 2.0;
+            }
             self.counts = vec![0; NUM_BINS];
         }
-        while self.limit < largest {
+        while !is_enough(self.limit) {
             let mut wide = vec![0; NUM_BINS];
             for (bin, count) in self.counts.iter().enumerate() {
                 wide[NUM_BINS / 4 + bin / 2] += count;
@@ -217,8 +256,12 @@ impl Histogram {
     fn join(&mut self, mut other: Self) {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
-        self.widen(other.limit);
-        other.widen(self.limit);
+        if other.counts.is_empty() {
+            return;
+        }
+        let limit = self.limit.max(other.limit);
+        self.widen(|wide| wide >= limit);
+        other.widen(|wide| wide >= limit);
         let pairs = self.counts.iter_mut().zip(other.counts);
         pairs.for_each(|(count, more)| *count += more);
     }
@@ -256,5 +299,78 @@ impl Histogram {
             count as f64 * if cut > 0.0 { cut * cut } else { rounding }
         });
         errors.sum()
+    }
+}
+
+/// The smallest and the largest of 0 and the values that are numbers.
+#[inline(always)]
+fn ends(values: &[f32]) -> (f32, f32) {
+    let (mut min, mut max) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let mut look = |values: &[f32; LANES]| {
+        for ((min, max), value) in min.iter_mut().zip(&mut max).zip(values) {
+            let value = if value.abs() < f32::INFINITY {
+                *value
+            } else {
+                0.0
+            };
+            *min = if value < *min { value } else { *min };
+            *max = if value > *max { value } else { *max };
+        }
+    };
+    whole.iter().for_each(&mut look);
+    let mut last = [0.0; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    look(&last);
+    (
+        min.into_iter().fold(0.0, f32::min),
+        max.into_iter().fold(0.0, f32::max),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_the_same_in_any_order_and_in_parts() {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let unit = (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5;
+            unit * ((state >> 8) as f32 % 40.0 - 30.0).exp2()
+        };
+        let mut values: Vec<Vec<f32>> =
+            (0..9).map(|_| (0..777).map(|_| next()).collect()).collect();
+        // On the limits and just beside them, and what is no number.
+        values.push(vec![
+            1.0,
+            -1.0,
+            2.0,
+            -2.0,
+            1.0 - f32::EPSILON,
+            -0.0,
+            f32::MIN_POSITIVE,
+        ]);
+        values.push(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.25]);
+        let of = |order: &[usize]| {
+            let mut found = Histogram::default();
+            for at in order {
+                found.add(values[*at].chunks(100));
+            }
+            found
+        };
+        let (mut parts, other) = (of(&[8, 0, 9]), of(&[10, 7, 5, 3, 1, 2, 4, 6]));
+        parts.join(other);
+        for found in [parts, of(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])] {
+            let expected = of(&[10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+            assert_eq!(found.limit, expected.limit);
+            assert_eq!((found.min, found.max), (expected.min, expected.max));
+            assert_eq!(found.counts, expected.counts);
+        }
+        let counted: u64 = of(&[9, 10]).counts.iter().sum();
+        assert_eq!(counted, 8);
     }
 }

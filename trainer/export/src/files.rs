@@ -167,7 +167,7 @@ impl ReadModel {
                 network: Arc::clone(network),
                 executor: executor.share(),
             },
-            Kind::Int8(interpreter) => Kind::Int8(interpreter.clone()),
+            Kind::Int8(interpreter) => Kind::Int8(interpreter.share()),
         })
     }
 

@@ -1,6 +1,6 @@
 //! A graph and a photo in, every node's values out: plain float32, one photo at a time,
-//! nothing skipped or fused, so that calibration can look at each activation and a file
-//! that was read back can be run. Convolutions go by panels of eight output channels and
+//! nothing skipped or fused. It shares no code with `graph`'s executor, and computes the golden
+//! answers that phones compare theirs with. Convolutions go by panels of eight output channels and
 //! eight pixels, which the compiler turns into code for the vectors of the machine at hand.
 
 use graph::{Activation, Conv2d, Graph, Linear, Op, Padding, Pool, Shape};
@@ -12,9 +12,9 @@ use crate::network::shapes;
 
 /// Pixels of one tile. With [`PANEL`] it makes 8 vectors of eight sums: more would not
 /// stay in 16 registers, with fewer each sum would wait for the one before.
-pub(crate) const TILE: usize = 8;
+const TILE: usize = 8;
 /// Output channels of one panel of weights.
-pub(crate) const PANEL: usize = 8;
+const PANEL: usize = 8;
 
 /// Runs one graph, photo after photo, in memory that is taken once.
 #[derive(Debug, Clone)]
@@ -83,20 +83,6 @@ impl Interpreter {
         &self.values[id]
     }
 
-    /// Of each node the mean of each channel, from the last run.
-    pub(crate) fn channel_means(&self) -> Vec<Vec<f32>> {
-        let means = |(values, shape): (&Vec<f32>, &Shape)| {
-            let mut sums = vec![0.0_f64; shape.channels];
-            for pixel in values.chunks_exact(shape.channels) {
-                let pairs = sums.iter_mut().zip(pixel);
-                pairs.for_each(|(sum, value)| *sum += f64::from(*value));
-            }
-            let num_pixels = (shape.height * shape.width) as f64;
-            sums.iter().map(|sum| (sum / num_pixels) as f32).collect()
-        };
-        self.values.iter().zip(&self.shapes).map(means).collect()
-    }
-
     #[inline(always)]
     fn step(&mut self, id: usize) {
         let (before, after) = self.values.split_at_mut(id);
@@ -135,7 +121,7 @@ impl Interpreter {
 
 /// Rows of `out` outputs into panels: per panel, per input, eight outputs beside each
 /// other; the last panel is filled up with zeros.
-pub(crate) fn panels(weights: &[f32], out: usize) -> Vec<f32> {
+fn panels(weights: &[f32], out: usize) -> Vec<f32> {
     let depth = weights.len() / out.max(1);
     let mut packed = Vec::with_capacity(out.next_multiple_of(PANEL) * depth);
     for first in (0..out).step_by(PANEL) {
@@ -248,7 +234,7 @@ fn convolve(
 /// [`TILE`] by [`PANEL`] sums of products. For the vectors of the machine it must be inlined
 /// into what is dispatched.
 #[inline(always)]
-pub(crate) fn tile_sums(weights: &[f32], patches: &[f32]) -> [[f32; PANEL]; TILE] {
+fn tile_sums(weights: &[f32], patches: &[f32]) -> [[f32; PANEL]; TILE] {
     let mut sums = [[0.0; PANEL]; TILE];
     let (weights, _) = weights.as_chunks::<PANEL>();
     let (patches, _) = patches.as_chunks::<TILE>();

@@ -19,6 +19,9 @@
 mod error;
 pub use error::{ExportError, SourceError};
 
+mod photos;
+pub use photos::PhotoSource;
+
 mod info;
 pub use info::{LABELS_FILE, ModelInfo};
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::files::ReadModel;
-use crate::{ExportError, ModelInfo, SourceError};
+use crate::{ExportError, ModelInfo, PhotoSource};
 
 /// What the errors of this part call it.
 const PURPOSE: &str = "the parity proof";
@@ -41,48 +41,19 @@ pub(crate) fn certify(
     models: &[ReadModel],
     info: &ModelInfo,
     num_values: usize,
-    samples: &mut dyn Iterator<Item = Result<Sample, SourceError>>,
+    samples: &PhotoSource<'_, Sample>,
     num_threads: usize,
 ) -> Result<Vec<Certificate>, ExportError> {
-    let num_threads = num_threads.max(1);
     let num_models = models.len();
     let worker = |_| {
         let models: Vec<ReadModel> = models.iter().map(ReadModel::share).collect();
         (models, vec![Tally::default(); num_models])
     };
-    let mut workers: Vec<_> = (0..num_threads).map(worker).collect();
-    let mut index = 0;
-    loop {
-        let mut chunk = Vec::with_capacity(num_threads);
-        for sample in (&mut *samples).take(num_threads) {
-            let sample = sample.map_err(|source| ExportError::Photos {
-                purpose: PURPOSE,
-                source,
-            })?;
-            check(&sample, index, num_values, info.labels.len())?;
-            index += 1;
-            chunk.push(sample);
-        }
-        if chunk.is_empty() {
-            break;
-        }
-        std::thread::scope(|scope| {
-            let compared = chunk
-                .iter()
-                .zip(&mut workers)
-                .map(|(sample, (models, tallies))| {
-                    scope.spawn(move || compare(sample, info, models, tallies))
-                });
-            let compared: Vec<_> = compared.collect();
-            compared.into_iter().try_for_each(|thread| {
-                let result = thread.join();
-                result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-        })?;
-    }
-    if index == 0 {
-        return Err(ExportError::NoPhotos(PURPOSE));
-    }
+    let mut workers: Vec<_> = (0..num_threads.max(1)).map(worker).collect();
+    samples.share_out(PURPOSE, &mut workers, |(models, tallies), index, sample| {
+        check(&sample, index, num_values, info.labels.len())?;
+        compare(&sample, info, models, tallies)
+    })?;
     let total = |model: usize| {
         let tallies = workers.iter().map(|(_, tallies)| &tallies[model]);
         tallies.fold(Tally::default(), Tally::join).certificate()

@@ -73,5 +73,6 @@ fn int8_network(
     let photos: Vec<_> = kept
         .map(|kept| (photo_bytes(&plain(&kept.photo, info)), kept))
         .collect();
-    Ok(IntNetwork::quantize(network, calibration)?.correct(&photos))
+    let int8 = IntNetwork::quantize(network, calibration)?;
+    Ok(int8.correct(&photos, calibration.num_threads))
 }

@@ -14,6 +14,9 @@ mod layout;
 mod plan;
 use plan::Plan;
 
+mod observer;
+pub use observer::Observer;
+
 mod bands;
 mod convolution;
 mod depthwise;

@@ -22,4 +22,4 @@ mod embedding;
 pub use embedding::{Backbone, EMBEDDING_BACKBONE, EmbeddingModel, Picture, PictureError};
 
 mod executor;
-pub use executor::{Executor, InputError, Results};
+pub use executor::{Executor, InputError, Observer, Results};

@@ -3,8 +3,9 @@
 //! Until then nobody sees any of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use export::{Export, ModelInfo, Sample};
+use export::{Export, ModelInfo, PhotoSource, Sample};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use schemas::training::{Model, ModelFile};
@@ -124,34 +125,38 @@ impl Job<'_> {
         let num_proof = places.len().min(PROOF_PHOTOS);
         self.reporter
             .stage("proving the exported files", num_proof as u64);
-        let input = |place: usize| {
-            if !self.reporter.go_on() {
+        let (reporter, spec) = (&self.reporter, &self.input);
+        let input = |number: usize| {
+            if !reporter.go_on() {
                 return Err(TrainerError::Stopped);
             }
-            let picture = photo::decode(&photos.jpeg(&photos.all()[place])?)?;
-            photo::input(&picture, &self.input)
+            let picture = photo::decode(&photos.jpeg(&photos.all()[places[number]])?)?;
+            photo::input(&picture, spec)
         };
         let boxed = |error: TrainerError| -> export::SourceError { Box::new(error) };
-        let mut calibration = places
-            .iter()
-            .take(CALIBRATION_PHOTOS)
-            .map(|place| input(*place).map_err(boxed));
-        let mut done = 0;
-        let mut proof = places.iter().take(PROOF_PHOTOS).map(|place| {
-            done += 1;
-            self.reporter.done(done);
+        let num_done = AtomicU64::new(0);
+        let sample = |number: usize| {
+            let place = places[number];
+            let input = input(number).map_err(boxed)?;
+            reporter.done(num_done.fetch_add(1, Ordering::Relaxed) + 1);
             let logits = &trained.logits[place * num_classes..(place + 1) * num_classes];
             Ok(Sample {
-                input: input(*place).map_err(boxed)?,
+                input,
                 logits: logits.to_vec(),
-                class: Some(photos.all()[*place].class as usize),
+                class: Some(photos.all()[place].class as usize),
             })
-        });
+        };
         let exported = export::export(Export {
             graph,
             info,
-            calibration: &mut calibration,
-            proof: &mut proof,
+            calibration: PhotoSource {
+                count: places.len().min(CALIBRATION_PHOTOS),
+                get: &|number| input(number).map_err(boxed),
+            },
+            proof: PhotoSource {
+                count: num_proof,
+                get: &sample,
+            },
             num_threads: std::thread::available_parallelism().map_or(1, usize::from),
         });
         exported.map_err(|fault| match self.reporter.go_on() {

@@ -46,30 +46,50 @@ impl Factor {
     }
 
     /// `value` times the factor, rounded twice (`MultiplyByQuantizedMultiplier`).
+    #[inline(always)]
     pub fn times(self, value: i32) -> i32 {
-        let left = self.shift.max(0);
-        let right = (-self.shift).max(0);
-        let shifted = value.wrapping_shl(left as u32);
-        divide_by_power(doubling_high_multiply(shifted, self.multiplier), right)
+        scaled(value, self.multiplier, self.shift)
     }
 }
 
-/// The upper half of twice the product, rounded (`SaturatingRoundingDoublingHighMul`).
-fn doubling_high_multiply(a: i32, b: i32) -> i32 {
-    if a == i32::MIN && b == i32::MIN {
-        return i32::MAX;
-    }
-    let product = i64::from(a) * i64::from(b);
-    let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
-    ((product + nudge) / (1 << 31)) as i32
+/// Some factors beside each other, for the vectors of the machine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Factors<const N: usize> {
+    multipliers: [i32; N],
+    shifts: [i32; N],
 }
 
-/// Division by `2^exponent`, halves away from zero (`RoundingDivideByPOT`).
-fn divide_by_power(value: i32, exponent: i32) -> i32 {
-    let mask = ((1_i64 << exponent) - 1) as i32;
-    let remainder = value & mask;
-    let threshold = (mask >> 1) + i32::from(value < 0);
-    (value >> exponent.min(31)) + i32::from(remainder > threshold)
+impl<const N: usize> Factors<N> {
+    /// At most `N` factors; what is missing is 0.
+    pub fn of(factors: &[Factor]) -> Self {
+        let get = |at: usize| factors.get(at);
+        Self {
+            multipliers: std::array::from_fn(|at| get(at).map_or(0, |f| f.multiplier)),
+            shifts: std::array::from_fn(|at| get(at).map_or(0, |f| f.shift)),
+        }
+    }
+
+    /// Makes each value that times its factor, as [`Factor::times`].
+    #[inline(always)]
+    pub fn scale(&self, values: &mut [i32; N]) {
+        let factors = self.multipliers.iter().zip(&self.shifts);
+        for (value, (multiplier, shift)) in values.iter_mut().zip(factors) {
+            *value = scaled(*value, *multiplier, *shift);
+        }
+    }
+}
+
+/// `SaturatingRoundingDoublingHighMul`, then `RoundingDivideByPOT`. A multiplier is never
+/// below 0, so that the first saturates nothing and is a half added and a shift; the second takes
+/// halves away from zero. Both without a branch, for vectors.
+#[inline(always)]
+fn scaled(value: i32, multiplier: i32, shift: i32) -> i32 {
+    let (left, right) = (shift.max(0), (-shift).max(0));
+    let product = i64::from(value.wrapping_shl(left as u32)) * i64::from(multiplier);
+    let high = (product + (1 << 30)) >> 31;
+    let half = (1_i64 << right) >> 1;
+    let away = i64::from(high < 0) & i64::from(right > 0);
+    ((high + half - away) >> right) as i32
 }
 
 #[cfg(test)]
@@ -87,6 +107,63 @@ mod tests {
             );
         }
         assert_eq!(Factor::of(0.0).times(1000), 0);
+    }
+
+    /// The upper half of twice the product, rounded, as gemmlowp writes it.
+    fn doubling_high_multiply(a: i32, b: i32) -> i32 {
+        if a == i32::MIN && b == i32::MIN {
+            return i32::MAX;
+        }
+        let product = i64::from(a) * i64::from(b);
+        let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
+        ((product + nudge) / (1 << 31)) as i32
+    }
+
+    /// Division by `2^exponent`, halves away from zero, as gemmlowp writes it.
+    fn divide_by_power(value: i32, exponent: i32) -> i32 {
+        let mask = ((1_i64 << exponent) - 1) as i32;
+        let remainder = value & mask;
+        let threshold = (mask >> 1) + i32::from(value < 0);
+        (value >> exponent.min(31)) + i32::from(remainder > threshold)
+    }
+
+    #[test]
+    fn a_product_is_rounded_as_gemmlowp_rounds_it() {
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 32) as i32
+        };
+        let edges = [0, 1, -1, i32::MAX, i32::MIN, 1 << 30, -(1 << 30), 3 << 29];
+        let mut num_compared = 0;
+        for shift in -31..=8 {
+            for _ in 0..2_000 {
+                let factor = Factor {
+                    multiplier: match next() % 4 {
+                        0 => 1 << 30,
+                        1 => 3 << 29,
+                        _ => next() & i32::MAX | 1 << 30,
+                    },
+                    shift,
+                };
+                let value = match next() % 3 {
+                    0 => edges[(next() & 7) as usize],
+                    1 => next() >> (next() & 31),
+                    _ => next(),
+                };
+                let shifted = value.wrapping_shl(shift.max(0) as u32);
+                let high = doubling_high_multiply(shifted, factor.multiplier);
+                let expected = divide_by_power(high, (-shift).max(0));
+                assert_eq!(factor.times(value), expected, "{value} by {factor:?}");
+                let mut values = [value; 3];
+                Factors::<3>::of(&[factor; 2]).scale(&mut values);
+                assert_eq!(values, [expected, expected, 0]);
+                num_compared += 1;
+            }
+        }
+        assert_eq!(num_compared, 80_000);
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! Equalization and Bias Correction" (2019), the empirical correction of its appendix.
 
 use super::quantize::LARGEST_BIAS;
-use super::{IntInterpreter, IntNetwork, IntOp};
+use super::run::{Arena, Program};
+use super::{IntNetwork, IntOp};
 use crate::calibrate::Kept;
 
 /// How often a layer is corrected. A bias does not move what an activation cuts off, so that
@@ -15,60 +16,70 @@ use crate::calibrate::Kept;
 const ROUNDS: usize = 2;
 
 impl IntNetwork {
-    /// Corrects the biases by `photos`, each with its bytes as the network takes them.
-    pub fn correct(self, photos: &[(Vec<u8>, &Kept)]) -> Self {
+    /// Corrects the biases by `photos`, each with its bytes as the network takes them,
+    /// `num_threads` at a time.
+    pub fn correct(self, photos: &[(Vec<u8>, &Kept)], num_threads: usize) -> Self {
         if photos.is_empty() {
             return self;
         }
-        let mut interpreter = IntInterpreter::new(self);
-        let mut values: Vec<Vec<Vec<i8>>> = photos
-            .iter()
-            .map(|(bytes, _)| {
-                interpreter.photo(bytes);
-                interpreter.values.clone()
-            })
-            .collect();
-        for id in 1..interpreter.network.nodes.len() {
-            step(&mut interpreter, &mut values, id);
+        let mut program = Program::new(self);
+        let mut arenas: Vec<Arena> = photos.iter().map(|_| program.arena()).collect();
+        for (arena, (bytes, _)) in arenas.iter_mut().zip(photos) {
+            program.photo(arena, bytes);
+        }
+        for id in 1..program.network.nodes.len() {
+            let mut sums = step(&program, &mut arenas, id, num_threads);
             for _ in 0..ROUNDS {
-                let moved = moved(&interpreter.network, &values, photos, id);
-                if !add_to_bias(&mut interpreter.network, id, &moved) {
+                let moved = moved(&program.network, &sums, photos, id);
+                if !add_to_bias(&mut program.network, id, &moved) {
                     break;
                 }
-                step(&mut interpreter, &mut values, id);
+                sums = step(&program, &mut arenas, id, num_threads);
             }
         }
-        interpreter.network
+        program.network
     }
 }
 
-/// Computes a node of every photo.
-fn step(interpreter: &mut IntInterpreter, values: &mut [Vec<Vec<i8>>], id: usize) {
-    for values in values {
-        std::mem::swap(&mut interpreter.values, values);
-        interpreter.step(id);
-        std::mem::swap(&mut interpreter.values, values);
-    }
+/// Computes a node of every photo; of each the sum of each channel.
+fn step(program: &Program, arenas: &mut [Arena], id: usize, num_threads: usize) -> Vec<Vec<i64>> {
+    let channels = program.network.nodes[id].shape.channels;
+    let sums = |arena: &mut Arena| {
+        program.step(arena, id);
+        let mut sums = vec![0_i64; channels];
+        for pixel in arena.values[id].chunks_exact(channels) {
+            let pairs = sums.iter_mut().zip(pixel);
+            pairs.for_each(|(sum, value)| *sum += i64::from(*value));
+        }
+        sums
+    };
+    let share = arenas.len().div_ceil(num_threads.max(1));
+    std::thread::scope(|scope| {
+        let shares = arenas.chunks_mut(share);
+        let work = |share: &mut [Arena]| share.iter_mut().map(sums).collect::<Vec<_>>();
+        let threads: Vec<_> = shares
+            .map(|share| scope.spawn(move || work(share)))
+            .collect();
+        let found = threads.into_iter().flat_map(|thread| {
+            let found = thread.join();
+            found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        found.collect()
+    })
 }
 
 /// How far each channel's mean is above that of the float network.
 fn moved(
     network: &IntNetwork,
-    values: &[Vec<Vec<i8>>],
+    sums: &[Vec<i64>],
     photos: &[(Vec<u8>, &Kept)],
     id: usize,
 ) -> Vec<f64> {
     let node = &network.nodes[id];
-    let channels = node.shape.channels;
     let num_pixels = (node.shape.height * node.shape.width) as f64;
-    let mut moved = vec![0.0; channels];
-    for (values, (_, kept)) in values.iter().zip(photos) {
-        let mut sums = vec![0_i64; channels];
-        for pixel in values[id].chunks_exact(channels) {
-            let pairs = sums.iter_mut().zip(pixel);
-            pairs.for_each(|(sum, value)| *sum += i64::from(*value));
-        }
-        for ((moved, sum), mean) in moved.iter_mut().zip(&sums).zip(&kept.means[id]) {
+    let mut moved = vec![0.0; node.shape.channels];
+    for (sums, (_, kept)) in sums.iter().zip(photos) {
+        for ((moved, sum), mean) in moved.iter_mut().zip(sums).zip(&kept.means[id]) {
             let found = *sum as f64 / num_pixels - f64::from(node.quant.zero_point);
             *moved += found * f64::from(node.quant.scale) - f64::from(*mean);
         }

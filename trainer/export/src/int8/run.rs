@@ -1,82 +1,119 @@
 //! The int8 network on a photo's bytes, with the integer arithmetic of TFLite's reference
-//! kernels. Products are summed up in float32 by the float interpreter's panels, in
-//! pieces so short that no sum is rounded: a vector of int32 products is slow without
-//! SSE4.1, and this is exact as well.
+//! kernels. Products are summed up in float32, in pieces so short that no sum is rounded:
+//! integers in floats are exact, and multiplying floats is what processors do best.
+
+use std::sync::Arc;
 
 use graph::{Activation, Padding, Pool, Shape};
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
-use super::arithmetic::Factor;
+use super::arithmetic::{Factor, Factors};
 use super::{IMAGE_I8, IntConv, IntNetwork, IntNode, IntOp, Quant};
-use crate::interpret::{PANEL, TILE, panels, tile_sums};
 
 /// Products whose sum float32 holds exactly, whatever they are: one is at most 255 * 128,
 /// and 2^24 is the first integer with a neighbour that is missing.
 const EXACT: usize = 512;
 
+/// Output channels of one panel of weights: a vector of AVX-512, two of AVX2.
+const PANEL: usize = 16;
+/// Pixels of one tile. With [`PANEL`] it makes 12 vectors of AVX2: more would not stay in 16
+/// registers beside weights and pixel, with fewer each sum would wait for the one before.
+const TILE: usize = 6;
+/// Pixels that are gathered at a time: each panel of weights is read once for all of them.
+const BLOCK: usize = 4 * TILE;
+
 /// Runs one network, photo after photo, in memory that is taken once.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct IntInterpreter {
-    pub(super) network: IntNetwork,
-    /// Weights in the order in which they are read, and factors, per node.
-    prepared: Vec<Prepared>,
-    pub(super) values: Vec<Vec<i8>>,
-    patches: Vec<f32>,
+    program: Arc<Program>,
+    arena: Arena,
     logits: Vec<f32>,
 }
 
-#[derive(Debug, Clone, Default)]
+/// A network made ready: what threads share.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub network: IntNetwork,
+    /// Per node.
+    prepared: Vec<Prepared>,
+}
+
+/// The values of one photo.
+#[derive(Debug)]
+pub(super) struct Arena {
+    /// Per node.
+    pub values: Vec<Vec<i8>>,
+    /// Pixels with what is under their windows, a row each, less the zero point.
+    rows: Vec<f32>,
+}
+
+/// Weights in the order in which they are read, and factors by panels.
+#[derive(Debug, Default)]
 struct Prepared {
     weights: Vec<f32>,
-    factors: Vec<Factor>,
+    factors: Vec<Factors<PANEL>>,
 }
 
 impl IntInterpreter {
     pub fn new(network: IntNetwork) -> Self {
-        let num_values =
-            |node: &IntNode| node.shape.height * node.shape.width * node.shape.channels;
+        Self::of(Arc::new(Program::new(network)))
+    }
+
+    fn of(program: Arc<Program>) -> Self {
         Self {
-            prepared: network.nodes.iter().map(|n| prepare(&network, n)).collect(),
-            values: network
-                .nodes
-                .iter()
-                .map(|n| vec![0; num_values(n)])
-                .collect(),
-            patches: Vec::new(),
+            arena: program.arena(),
+            program,
             logits: Vec::new(),
-            network,
         }
+    }
+
+    /// Another one for another thread, with the same weights.
+    pub fn share(&self) -> Self {
+        Self::of(Arc::clone(&self.program))
     }
 
     /// What one photo is.
     pub fn input(&self) -> Shape {
-        self.network.input
+        self.program.network.input
     }
 
     /// The logits of a photo of RGB bytes.
     pub fn run(&mut self, photo: &[u8]) -> &[f32] {
-        self.photo(photo);
-        for id in 1..self.network.nodes.len() {
-            self.step(id);
+        let Program { network, .. } = &*self.program;
+        self.program.photo(&mut self.arena, photo);
+        for id in 1..network.nodes.len() {
+            self.program.step(&mut self.arena, id);
         }
-        let output = self.network.output;
-        let quant = self.network.nodes[output].quant;
+        let quant = network.nodes[network.output].quant;
         let real = |&q: &i8| quant.scale * (i32::from(q) - quant.zero_point) as f32;
         self.logits.clear();
-        self.logits.extend(self.values[output].iter().map(real));
+        let logits = &self.arena.values[network.output];
+        self.logits.extend(logits.iter().map(real));
         &self.logits
     }
+}
 
-    /// Computes one node, for the vectors of the machine at hand.
-    pub(super) fn step(&mut self, id: usize) {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || self.compute(id),
-        );
+impl Program {
+    pub fn new(network: IntNetwork) -> Self {
+        let nodes = network.nodes.iter();
+        Self {
+            prepared: nodes.map(|node| prepare(&network, node)).collect(),
+            network,
+        }
     }
 
-    pub(super) fn photo(&mut self, photo: &[u8]) {
-        let values = self.values[0].iter_mut().zip(photo);
+    /// Memory for one photo.
+    pub fn arena(&self) -> Arena {
+        let nodes = self.network.nodes.iter();
+        Arena {
+            values: nodes.map(|node| vec![0; node.shape.num_values()]).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Takes a photo in.
+    pub fn photo(&self, arena: &mut Arena, photo: &[u8]) {
+        let values = arena.values[0].iter_mut().zip(photo);
         let Some(minus_mean) = &self.network.minus_mean else {
             values.for_each(|(to, byte)| *to = byte.wrapping_sub(128) as i8);
             return;
@@ -88,29 +125,38 @@ impl IntInterpreter {
         }
     }
 
+    /// Computes one node, for the vectors of the machine at hand.
+    pub fn step(&self, arena: &mut Arena, id: usize) {
+        Arch::new().dispatch(Step {
+            program: self,
+            arena,
+            id,
+        });
+    }
+
     #[inline(always)]
-    fn compute(&mut self, id: usize) {
-        let (before, after) = self.values.split_at_mut(id);
+    fn compute(&self, arena: &mut Arena, id: usize) {
+        let (before, after) = arena.values.split_at_mut(id);
         let node = &self.network.nodes[id];
         let Some(input) = node.inputs.first().map(|&i| &self.network.nodes[i]) else {
             return;
         };
         let values = &before[node.inputs[0]][..];
         let out = &mut after[0][..];
-        let prepared = &self.prepared[id];
         match &node.op {
             IntOp::Input => {}
             IntOp::Conv(conv) => {
                 let layer = Layer {
                     conv,
-                    prepared,
+                    prepared: &self.prepared[id],
                     input,
                     node,
+                    bounds: bounds(conv.activation, node.quant),
                 };
                 if conv.groups > 1 {
                     layer.depthwise(values, out);
                 } else {
-                    layer.full(values, out, &mut self.patches);
+                    layer.full(values, out, &mut arena.rows);
                 }
             }
             IntOp::Add(activation) => {
@@ -127,6 +173,22 @@ impl IntInterpreter {
     }
 }
 
+/// One node's work, which is compiled for each kind of vectors.
+struct Step<'a> {
+    program: &'a Program,
+    arena: &'a mut Arena,
+    id: usize,
+}
+
+impl WithSimd for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.program.compute(self.arena, self.id);
+    }
+}
+
 fn prepare(network: &IntNetwork, node: &IntNode) -> Prepared {
     let IntOp::Conv(conv) = &node.op else {
         return Prepared::default();
@@ -137,14 +199,28 @@ fn prepare(network: &IntNetwork, node: &IntNode) -> Prepared {
         let product = f64::from(input.scale) * f64::from(*scale);
         Factor::of(product / f64::from(node.quant.scale))
     };
+    let factors: Vec<Factor> = conv.scales.iter().map(factor).collect();
     Prepared {
         weights: if conv.groups > 1 {
             crate::weights::to_hwo(&weights, conv.out_channels)
         } else {
             panels(&weights, conv.out_channels)
         },
-        factors: conv.scales.iter().map(factor).collect(),
+        factors: factors.chunks(PANEL).map(Factors::of).collect(),
     }
+}
+
+/// Rows of `out` outputs into panels: per panel, per input, its outputs beside each other;
+/// the last panel is filled up with zeros.
+fn panels(weights: &[f32], out: usize) -> Vec<f32> {
+    let depth = weights.len() / out.max(1);
+    let mut packed = vec![0.0; out.next_multiple_of(PANEL) * depth];
+    for (channel, row) in weights.chunks_exact(depth.max(1)).enumerate() {
+        let panel = &mut packed[channel / PANEL * PANEL * depth..];
+        let places = panel.iter_mut().skip(channel % PANEL).step_by(PANEL);
+        places.zip(row).for_each(|(to, weight)| *to = *weight);
+    }
+    packed
 }
 
 /// The int8 values that an activation allows.
@@ -211,6 +287,7 @@ struct Layer<'a> {
     prepared: &'a Prepared,
     input: &'a IntNode,
     node: &'a IntNode,
+    bounds: (i32, i32),
 }
 
 impl Layer<'_> {
@@ -221,44 +298,43 @@ impl Layer<'_> {
     }
 
     #[inline(always)]
-    fn result(&self, channel: usize, sum: i32, bounds: (i32, i32)) -> i8 {
-        let scaled = self.prepared.factors[channel].times(sum);
-        (scaled + self.node.quant.zero_point).clamp(bounds.0, bounds.1) as i8
-    }
-
-    #[inline(always)]
-    fn full(&self, values: &[i8], out: &mut [i8], patches: &mut Vec<f32>) {
-        let channels = self.input.shape.channels;
-        let depth = self.conv.kernel[0] * self.conv.kernel[1] * channels;
-        let bounds = bounds(self.conv.activation, self.node.quant);
+    fn full(&self, values: &[i8], out: &mut [i8], rows: &mut Vec<f32>) {
+        let depth = self.conv.kernel[0] * self.conv.kernel[1] * self.input.shape.channels;
         let out_channels = self.conv.out_channels;
-        for (tile, out) in out.chunks_mut(TILE * out_channels).enumerate() {
+        rows.resize(depth * BLOCK, 0.0);
+        for (block, out) in out.chunks_mut(BLOCK * out_channels).enumerate() {
             let count = out.len() / out_channels;
-            patches.clear();
-            patches.resize(depth * TILE, 0.0);
-            for index in 0..count {
-                for (at, place) in self.places(tile * TILE + index) {
-                    let pixel = &values[place * channels..][..channels];
-                    let patch = patches[at * channels * TILE..].iter_mut();
-                    for (to, value) in patch.skip(index).step_by(TILE).zip(pixel) {
-                        *to = self.centred(*value);
+            self.gather(values, rows, block * BLOCK..block * BLOCK + count);
+            let panels = self.prepared.weights.chunks_exact(depth * PANEL);
+            for (panel, weights) in panels.enumerate() {
+                let (weights, _) = weights.as_chunks::<PANEL>();
+                let channels = panel * PANEL..out_channels.min((panel + 1) * PANEL);
+                let tiles = out.chunks_mut(TILE * out_channels);
+                for (out, rows) in tiles.zip(rows.chunks_exact(TILE * depth)) {
+                    let mut sums = [[0_i32; PANEL]; TILE];
+                    exact_sums(weights, rows, &mut sums);
+                    for (out, sums) in out.chunks_exact_mut(out_channels).zip(&sums) {
+                        self.finish(panel, sums, &mut out[channels.clone()]);
                     }
                 }
             }
-            for (panel, weights) in self
-                .prepared
-                .weights
-                .chunks_exact(depth * PANEL)
-                .enumerate()
-            {
-                let sums = exact_sums(weights, patches);
-                let first = panel * PANEL;
-                let last = out_channels.min(first + PANEL);
-                for (out, sums) in out.chunks_exact_mut(out_channels).zip(sums) {
-                    for ((channel, to), sum) in (first..last).zip(&mut out[first..last]).zip(sums) {
-                        let sum = sum.wrapping_add(self.conv.bias[channel]);
-                        *to = self.result(channel, sum, bounds);
-                    }
+        }
+    }
+
+    /// A row for each of the `pixels`; places outside the picture are 0.
+    #[inline(always)]
+    fn gather(&self, values: &[i8], rows: &mut [f32], pixels: std::ops::Range<usize>) {
+        let channels = self.input.shape.channels;
+        let depth = self.conv.kernel[0] * self.conv.kernel[1] * channels;
+        for (pixel, row) in pixels.zip(rows.chunks_exact_mut(depth)) {
+            if self.conv.padding != Padding::default() {
+                row.fill(0.0);
+            }
+            for (at, place) in self.places(pixel) {
+                let from = &values[place * channels..][..channels];
+                let to = &mut row[at * channels..][..channels];
+                for (to, value) in to.iter_mut().zip(from) {
+                    *to = self.centred(*value);
                 }
             }
         }
@@ -267,21 +343,50 @@ impl Layer<'_> {
     #[inline(always)]
     fn depthwise(&self, values: &[i8], out: &mut [i8]) {
         let channels = self.input.shape.channels;
-        let bounds = bounds(self.conv.activation, self.node.quant);
-        let mut sums = vec![0.0; channels];
+        let mut under = Vec::with_capacity(self.conv.kernel[0] * self.conv.kernel[1]);
         for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
-            sums.fill(0.0);
-            for (at, place) in self.places(pixel) {
-                let values = &values[place * channels..][..channels];
-                let weights = &self.prepared.weights[at * channels..][..channels];
-                for ((sum, value), weight) in sums.iter_mut().zip(values).zip(weights) {
-                    *sum += self.centred(*value) * weight;
+            under.clear();
+            under.extend(self.places(pixel));
+            for (panel, out) in out.chunks_mut(PANEL).enumerate() {
+                let (first, count) = (panel * PANEL, out.len());
+                let mut sums = [0.0; PANEL];
+                let (mut input, mut weights) = ([0_i8; PANEL], [0.0; PANEL]);
+                for (at, place) in &under {
+                    fill(&mut input, &values[place * channels + first..][..count]);
+                    let row = &self.prepared.weights[at * channels + first..];
+                    fill(&mut weights, &row[..count]);
+                    for ((sum, value), weight) in sums.iter_mut().zip(&input).zip(&weights) {
+                        *sum += self.centred(*value) * *weight;
+                    }
                 }
+                let mut whole = [0_i32; PANEL];
+                for (whole, sum) in whole.iter_mut().zip(&sums) {
+                    *whole = *sum as i32;
+                }
+                self.finish(panel, &whole, out);
             }
-            for (channel, (to, sum)) in out.iter_mut().zip(&sums).enumerate() {
-                let sum = (*sum as i32).wrapping_add(self.conv.bias[channel]);
-                *to = self.result(channel, sum, bounds);
-            }
+        }
+    }
+
+    /// From a panel's sums of products to its values.
+    #[inline(always)]
+    fn finish(&self, panel: usize, sums: &[i32; PANEL], out: &mut [i8]) {
+        let bias = &self.conv.bias[panel * PANEL..];
+        let mut scaled = [0_i32; PANEL];
+        fill(&mut scaled, &bias[..PANEL.min(bias.len())]);
+        for (bias, sum) in scaled.iter_mut().zip(sums) {
+            *bias = sum.wrapping_add(*bias);
+        }
+        self.prepared.factors[panel].scale(&mut scaled);
+        let zero = self.node.quant.zero_point;
+        let (low, high) = self.bounds;
+        let mut results = [0_i8; PANEL];
+        for (result, value) in results.iter_mut().zip(&scaled) {
+            *result = (value + zero).clamp(low, high) as i8;
+        }
+        match out.as_mut_array::<PANEL>() {
+            Some(out) => *out = results,
+            None => out.copy_from_slice(&results[..out.len()]),
         }
     }
 
@@ -292,20 +397,44 @@ impl Layer<'_> {
     }
 }
 
+/// Copies a panel's values; the last panel may have fewer.
+#[inline(always)]
+fn fill<T: Copy>(panel: &mut [T; PANEL], values: &[T]) {
+    match values.as_array::<PANEL>() {
+        Some(values) => *panel = *values,
+        None => panel[..values.len()].copy_from_slice(values),
+    }
+}
+
 /// [`TILE`] by [`PANEL`] sums of products of integers, none of them rounded.
 #[inline(always)]
-fn exact_sums(weights: &[f32], patches: &[f32]) -> [[i32; PANEL]; TILE] {
-    let mut sums = [[0_i32; PANEL]; TILE];
-    let pieces = weights
-        .chunks(EXACT * PANEL)
-        .zip(patches.chunks(EXACT * TILE));
-    for (weights, patches) in pieces {
-        let piece = tile_sums(weights, patches);
-        for (sum, piece) in sums.iter_mut().flatten().zip(piece.iter().flatten()) {
-            *sum = sum.wrapping_add(*piece as i32);
+fn exact_sums(weights: &[[f32; PANEL]], rows: &[f32], sums: &mut [[i32; PANEL]; TILE]) {
+    let depth = weights.len();
+    for (piece, weights) in weights.chunks(EXACT).enumerate() {
+        let rows: [&[f32]; TILE] =
+            std::array::from_fn(|at| &rows[at * depth + piece * EXACT..][..weights.len()]);
+        let mut found = [[0.0; PANEL]; TILE];
+        tile_sums(weights, &rows, &mut found);
+        for (sums, found) in sums.iter_mut().zip(&found) {
+            for (sum, found) in sums.iter_mut().zip(found) {
+                *sum = sum.wrapping_add(*found as i32);
+            }
         }
     }
-    sums
+}
+
+#[inline(always)]
+fn tile_sums(weights: &[[f32; PANEL]], rows: &[&[f32]; TILE], sums: &mut [[f32; PANEL]; TILE]) {
+    let mut local = *sums;
+    for (at, weights) in weights.iter().enumerate() {
+        for (sums, row) in local.iter_mut().zip(rows) {
+            let value = row[at];
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += value * weight;
+            }
+        }
+    }
+    *sums = local;
 }
 
 fn max_pool(pool: Pool, (values, shape): (&[i8], Shape), (out, result): (&mut [i8], Shape)) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use export::{Calibration, Interpreter, ModelInfo};
+use export::{Calibration, Interpreter, ModelInfo, PhotoSource};
 use graph::{Activation, Conv2d, Graph, Linear, Node, Op, Padding, Pool, Shape};
 use schemas::{InputSpec, Layout};
 
@@ -223,8 +223,19 @@ pub fn logits(graph: &Graph, info: &ModelInfo, photo: &[f32]) -> Vec<f32> {
 }
 
 pub fn calibration(graph: &Graph, info: &ModelInfo) -> Calibration {
-    let mut photos = (100..140).map(|seed| Ok(normalised(&photo(seed), info)));
-    Calibration::measure(graph, &mut photos, 2).unwrap()
+    let photos: Vec<_> = (100..140)
+        .map(|seed| normalised(&photo(seed), info))
+        .collect();
+    measured(graph, &photos)
+}
+
+/// A calibration on these photos.
+pub fn measured(graph: &Graph, photos: &[Vec<f32>]) -> Calibration {
+    let photos = PhotoSource {
+        count: photos.len(),
+        get: &|number| Ok(photos[number].clone()),
+    };
+    Calibration::measure(graph, &photos, 2).unwrap()
 }
 
 pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use export::{Calibration, ModelFile};
+use export::ModelFile;
 use graph::{Architecture, Executor, Graph, Weights};
 
 use crate::networks::{Random, info, largest_difference};
@@ -36,8 +36,8 @@ fn mobilenet_holds_in_every_format_and_int8_is_small() {
         };
         (0..224 * 224 * 3).map(value).collect::<Vec<f32>>()
     };
-    let mut photos = (50..58).map(|seed| Ok(crate::networks::normalised(&photo(seed), &info)));
-    let calibration = Calibration::measure(&graph, &mut photos, 2).unwrap();
+    let photos = (50..58).map(|seed| crate::networks::normalised(&photo(seed), &info));
+    let calibration = crate::networks::measured(&graph, &photos.collect::<Vec<_>>());
     let mut executor = Executor::new(&graph).unwrap();
     let mut sizes = Vec::new();
     for file in ModelFile::ALL {

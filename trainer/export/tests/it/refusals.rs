@@ -1,9 +1,11 @@
 //! Networks and infos that no format could hold.
 
-use export::{Calibration, ModelFile, ModelInfo, Numbers, write_onnx, write_tflite};
+use export::{
+    Calibration, ModelFile, ModelInfo, Numbers, PhotoSource, SourceError, write_onnx, write_tflite,
+};
 use graph::{Activation, Graph, Op};
 
-use crate::networks::{info, network, normalised, photo};
+use crate::networks::{info, measured, network, normalised, photo};
 
 fn refused_info(change: impl Fn(&mut ModelInfo)) -> String {
     let mut info = info();
@@ -93,26 +95,27 @@ fn a_network_that_does_not_hold_together_is_refused_with_the_node() {
     }
 }
 
+type Get = fn(usize) -> Result<Vec<f32>, SourceError>;
+
 #[test]
 fn a_calibration_is_of_this_network_and_of_photos() {
     let (graph, info) = (network(1), info());
-    let mut none = std::iter::empty();
-    let message = Calibration::measure(&graph, &mut none, 2)
-        .unwrap_err()
-        .to_string();
-    assert_eq!(message, "calibration needs at least one photo");
-    let mut short = std::iter::once(Ok(vec![0.0; 7]));
-    let message = Calibration::measure(&graph, &mut short, 2)
-        .unwrap_err()
-        .to_string();
-    assert!(message.contains("photo 0 has 7 values"), "{message}");
-    let mut broken = std::iter::once(Err("the disk is gone".into()));
-    let error = Calibration::measure(&graph, &mut broken, 2).unwrap_err();
+    let refused = |count, get: Get| {
+        let photos = PhotoSource { count, get: &get };
+        Calibration::measure(&graph, &photos, 2).unwrap_err()
+    };
+    let error = refused(0, |_| unreachable!("there is none"));
+    assert_eq!(error.to_string(), "calibration needs at least one photo");
+    let error = refused(1, |_| Ok(vec![0.0; 7]));
+    assert!(
+        error.to_string().contains("photo 0 has 7 values"),
+        "{error}"
+    );
+    let error = refused(9, |_| Err("the disk is gone".into()));
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, "the disk is gone");
 
-    let mut photos = std::iter::once(Ok(normalised(&photo(1), &info)));
-    let mut other = Calibration::measure(&graph, &mut photos, 2).unwrap();
+    let mut other = measured(&graph, &[normalised(&photo(1), &info)]);
     other.ranges.pop();
     let message = write_tflite(&graph, &info, Numbers::Int8(&other)).unwrap_err();
     assert!(
@@ -125,8 +128,7 @@ fn a_calibration_is_of_this_network_and_of_photos() {
 #[test]
 fn a_photo_of_another_size_is_refused() {
     let (graph, info) = (network(1), info());
-    let mut photos = std::iter::once(Ok(normalised(&photo(1), &info)));
-    let calibration = Calibration::measure(&graph, &mut photos, 2).unwrap();
+    let calibration = measured(&graph, &[normalised(&photo(1), &info)]);
     for file in ModelFile::ALL {
         let bytes = file.write(&graph, &info, &calibration).unwrap();
         let mut model = file.read(&bytes).unwrap();

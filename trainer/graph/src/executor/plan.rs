@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub input: Shape,
     pub features: Layout,
     pub output: Layout,
+    /// How each node's values lie, until another node takes their slot.
+    pub layouts: Vec<Layout>,
     /// Values in each slot.
     pub slots: Vec<usize>,
 }
@@ -46,6 +48,13 @@ enum Work {
     MaxPool(Pool),
     GlobalAveragePool,
     Add(Layout, Activation),
+}
+
+/// What is computed together, and where values lie.
+struct Scheme {
+    fusion: Fusion,
+    layouts: Vec<Layout>,
+    slots: Vec<usize>,
 }
 
 struct Lanes;
@@ -78,7 +87,35 @@ impl Plan {
             }
         });
         let slots = slots::assign(graph, &fusion, &mut layouts);
+        let scheme = Scheme {
+            fusion,
+            layouts,
+            slots,
+        };
+        Ok(Self::build(graph, arch, scheme))
+    }
 
+    /// A plan after whose run the values of every node are there.
+    pub fn observed(graph: &Graph, arch: Arch) -> Result<Self, GraphError> {
+        let shapes = graph.shapes()?;
+        let mut layouts = layouts(graph, &shapes, arch.dispatch(Lanes));
+        let slots = slots::one_each(&mut layouts);
+        let fusion = Fusion::none(graph);
+        let scheme = Scheme {
+            fusion,
+            layouts,
+            slots,
+        };
+        Ok(Self::build(graph, arch, scheme))
+    }
+
+    fn build(graph: &Graph, arch: Arch, scheme: Scheme) -> Self {
+        let Scheme {
+            fusion,
+            layouts,
+            slots,
+        } = scheme;
+        let lanes = arch.dispatch(Lanes);
         let mut steps = Vec::new();
         for (id, node) in graph.nodes.iter().enumerate() {
             if fusion.is_done_elsewhere[id] {
@@ -137,14 +174,15 @@ impl Plan {
                 output,
             });
         }
-        Ok(Self {
+        Self {
             arch,
             steps,
             input: graph.input,
             features: layouts[graph.features],
             output: layouts[graph.output],
+            layouts,
             slots,
-        })
+        }
     }
 
     #[cfg(test)]

@@ -204,6 +204,33 @@ fn check(graph: &Graph, what: &str) {
 }
 
 #[test]
+fn an_observer_shows_every_value_of_every_node() {
+    let architecture = Architecture::MobileNetV2(Width::Third);
+    let weights = Weights::random(architecture, 4, 11);
+    let mut graph = Graph::build(architecture, &weights, 224).unwrap();
+    graph.input = Shape {
+        height: 64,
+        width: 80,
+        channels: 3,
+    };
+    let photo = values(99, graph.input.num_values(), 1.0);
+    let results = reference(&graph, &photo);
+    let mut observer = Observer::new(&graph).unwrap().share();
+    observer.run(&photo).unwrap();
+    for (id, expected) in results.iter().enumerate() {
+        let found: Vec<f32> = observer.values(id).flatten().copied().collect();
+        assert_eq!(found.len(), expected.len(), "{}", graph.nodes[id].name);
+        let channels = observer.num_channels(id);
+        assert!(observer.values(id).all(|piece| piece.len() % channels == 0));
+        for (found, expected) in found.iter().zip(expected) {
+            let error = (f64::from(*found) - expected).abs();
+            assert!(error < 2e-5 * expected.abs().max(1.0), "{found} {expected}");
+        }
+    }
+    assert!(observer.run(&photo[1..]).is_err());
+}
+
+#[test]
 fn convolutions_of_every_kind_equal_their_definition() {
     let mut num_cases = 0;
     for (height, width) in [(1, 1), (5, 7), (13, 9), (16, 16)] {

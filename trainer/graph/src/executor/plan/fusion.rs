@@ -23,12 +23,7 @@ impl Fusion {
         for &read in read.chain([&graph.features, &graph.output]) {
             num_readers[read] += 1;
         }
-        let mut fusion = Self {
-            other: vec![None; num_nodes],
-            target: (0..num_nodes).collect(),
-            is_done_elsewhere: vec![false; num_nodes],
-            bands: vec![None; num_nodes],
-        };
+        let mut fusion = Self::none(graph);
         for id in 0..num_nodes {
             fusion.sum(graph, &num_readers, id);
         }
@@ -36,6 +31,17 @@ impl Fusion {
             fusion.bands[id] = fusion.triple(graph, &num_readers, id);
         }
         fusion
+    }
+
+    /// Every node by itself.
+    pub fn none(graph: &Graph) -> Self {
+        let num_nodes = graph.nodes.len();
+        Self {
+            other: vec![None; num_nodes],
+            target: (0..num_nodes).collect(),
+            is_done_elsewhere: vec![false; num_nodes],
+            bands: vec![None; num_nodes],
+        }
     }
 
     /// Lets go of the triples that are not worth it; `keep` is told the first two.

@@ -35,6 +35,16 @@ pub(super) fn assign(graph: &Graph, fusion: &Fusion, layouts: &mut [Layout]) -> 
     sizes
 }
 
+/// A slot for each node, so that nothing is overwritten; the sizes of the slots.
+pub(super) fn one_each(layouts: &mut [Layout]) -> Vec<usize> {
+    let slots = layouts.iter_mut().enumerate();
+    let size = |(id, layout): (NodeId, &mut Layout)| {
+        layout.slot = id;
+        layout.num_values()
+    };
+    slots.map(size).collect()
+}
+
 /// The last node that reads each result.
 fn last_readers(graph: &Graph, fusion: &Fusion) -> Vec<NodeId> {
     let mut last_reader: Vec<NodeId> = (0..graph.nodes.len()).collect();
