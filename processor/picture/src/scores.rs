@@ -44,7 +44,7 @@ fn brightness_scores(pixels: &[[u8; 3]]) -> (f32, f32) {
         .collect();
     // Counted by their upper bits, so that few are left among which a rank is looked for.
     const LOWER_BITS: u32 = 14;
-    let mut counts = vec![0_usize; (1000 * 255 * 255 >> LOWER_BITS) + 1];
+    let mut counts = vec![0_usize; ((1000 * 255 * 255) >> LOWER_BITS) + 1];
     for square in &squares {
         counts[(square >> LOWER_BITS) as usize] += 1;
     }

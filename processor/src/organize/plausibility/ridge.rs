@@ -38,12 +38,12 @@ where
     let weights = solution(&rows, asked);
     let answers: Vec<f32> = rows.iter().map(|row| dot(row, &weights) + 1.0).collect();
     let mut start = 0;
-    let mut share = |end: usize| {
+    let share = |end: usize| {
         let of = &answers[start..end];
         start = end;
         of.iter().sum::<f32>() / num
     };
-    ends.into_iter().map(|end| share(end)).collect()
+    ends.into_iter().map(share).collect()
 }
 
 /// Nearly the vector that the rows' covariance, with the ridge on it, turns into `asked`.
