@@ -454,6 +454,16 @@ mod tests {
             .apply_environment(|name| (name == "TINTYPE_SHARD_MAX_ROWS").then(|| "7".into()))
             .unwrap();
         assert_eq!(settings.shard_max_rows, 7);
+        for wrong in [
+            "s3.example.org",
+            "s3://photos",
+            "https://example.org/photos",
+        ] {
+            let refused = settings
+                .apply_environment(|name| (name == "TINTYPE_PUBLIC_OBJECTS").then(|| wrong.into()));
+            let told = format!("{:#}", refused.unwrap_err());
+            assert!(told.contains("TINTYPE_PUBLIC_OBJECTS"), "{told}");
+        }
         let refused = settings
             .apply_environment(|name| (name == "TINTYPE_DECODE_THREADS").then(|| "x".into()));
         assert!(
