@@ -22,10 +22,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// write of ours takes by far; S3 lists them nowhere else and bills them for ever.
 const ABANDONED_DAYS: u32 = 7;
 
-/// Days after which what lies under `uploads/` goes: pieces of photos, which the sweep removes
-/// after at most 7 days. What is older belongs to nobody.
-const UPLOADS_DAYS: u32 = 9;
-
 /// Days after which what the storage gate has left goes.
 const PROBES_DAYS: u32 = 1;
 
@@ -202,7 +198,9 @@ struct Rule {
 }
 
 impl Rule {
-    fn wanted(folder: &str) -> [Self; 3] {
+    /// What lies under `uploads/` is not for the bucket to remove: among it are photos that were
+    /// acknowledged and wait for their label, however long that takes.
+    fn wanted(folder: &str) -> [Self; 2] {
         let rule = |id, prefix: String, days, is_of_parts| Self {
             id,
             prefix,
@@ -215,12 +213,6 @@ impl Rule {
                 folder.to_owned(),
                 ABANDONED_DAYS,
                 true,
-            ),
-            rule(
-                "tintype-uploads",
-                format!("{folder}uploads/"),
-                UPLOADS_DAYS,
-                false,
             ),
             rule(
                 "tintype-probes",
@@ -304,9 +296,9 @@ mod tests {
         assert!(rules.iter().all(|rule| rule.is_in(&written)), "{written}");
         let pretty = written.replace("><", ">\n  <");
         assert!(rules.iter().all(|rule| rule.is_in(&pretty)));
-        let other_days = written.replace("<Days>9<", "<Days>90<");
+        let other_days = written.replace("<Days>1<", "<Days>90<");
         let known: Vec<bool> = rules.iter().map(|rule| rule.is_in(&other_days)).collect();
-        assert_eq!(known, [true, false, true]);
+        assert_eq!(known, [true, false]);
         let off = written.replace("Enabled", "Disabled");
         assert!(!rules.iter().any(|rule| rule.is_in(&off)));
     }
@@ -317,6 +309,6 @@ mod tests {
         assert_eq!(folder(&address), "a/b/");
         assert_eq!(folder(&Url::parse("s3://photos").unwrap()), "");
         let written = written(&Rule::wanted("a/b/"));
-        assert_eq!(written.matches("<Prefix>a/b/").count(), 3);
+        assert_eq!(written.matches("<Prefix>a/b/").count(), 2);
     }
 }
