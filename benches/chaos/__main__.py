@@ -45,7 +45,7 @@ def main():
         folder = args.scratch / "failpoints"
         folder.mkdir(parents=True, exist_ok=True)
         sys.exit(0 if failpoints.run(args, folder, settle) else 1)
-    if args.planted == "all":
+    if args.planted == "all" or "," in (args.planted or ""):
         from chaos.bugs import run as bugs
 
         sys.exit(0 if bugs(args) else 1)
@@ -82,7 +82,8 @@ def run(args, folder, fleet):
     report = reports.Report("chaos", args.scratch)
     report.note(f"seed {args.seed}; {vars(args)}")
     # Shards by the handful: commits are where exactly-once is won or lost.
-    settings = {"shard_max_age_s": 2, "shard_max_rows": args.shard_rows, "decode_threads": 1, "embed": "false"}
+    settings = {"shard_max_age_s": 2, "shard_max_rows": args.shard_rows, "decode_threads": args.decode_threads,
+                "embed": "false"}
     cluster = Cluster(args.tintype, folder, fleet, args, settings)
     ledger = Ledger(folder / "ledger.jsonl")
     try:
@@ -304,7 +305,8 @@ def arguments():
         add(f"--{name.replace('_', '-')}", type=type(value), help=f"(smoke: {value}, full: {FULL[name]})")
     add("--patience-s", type=float, default=3600, help="for the uploads after the last fault (default: %(default)s)")
     add("--settle-s", type=float, default=300, help="how long nothing may move at the end (default: %(default)s)")
-    add("--planted", metavar="BUG", help="build with the feature `planted`; one of its bugs, or `all`: must be caught")
+    add("--planted", metavar="BUG", help="build with the feature `planted`; one of its bugs, for a run that must end with 1; several, "
+        "with commas, or `all`: each must be caught")
     add("--cut", action="store_true", help="stop uploading after the last fault")
     add("--ingests", type=int, default=2, help="processes (default: %(default)s)")
     add("--processors", type=int, default=2, help="processes (default: %(default)s)")
@@ -312,6 +314,7 @@ def arguments():
     add("--group-protocol", choices=["eager", "cooperative", "consumer"], default="cooperative",
         help="how partitions move (default: %(default)s)")
     add("--dynamic", dest="static", action="store_false", help="no processor keeps its place over a restart")
+    add("--decode-threads", type=int, default=1, help="of a processor (default: %(default)s)")
     add("--shard-rows", type=int, default=64, help="rows of a shard (default: %(default)s)")
     add("--clients", type=int, default=8, help="that upload at once (default: %(default)s)")
     add("--pace", type=float, help="uploads a second at most (default: as fast as they are answered)")

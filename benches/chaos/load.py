@@ -18,10 +18,12 @@ DATASETS = ("first", "second")
 
 
 class Load:
-    """`clients` threads that send `uploads` pictures in all; `pace` of them a second."""
+    """`clients` threads that send `uploads` pictures in all; `pace` of them a second. Of `spoilt_share`
+    of them a half is missing: they are acknowledged, and must be rejected."""
 
-    def __init__(self, cluster, ledger, seed, clients, uploads, pace=None):
+    def __init__(self, cluster, ledger, seed, clients, uploads, pace=None, spoilt_share=0.0):
         self.cluster, self.ledger, self.seed, self.pace = cluster, ledger, seed, pace
+        self.spoilt_share = spoilt_share
         self.left, self.lock = list(range(uploads)), threading.Lock()
         self.left.reverse()
         self.stop, self.answered = threading.Event(), 0
@@ -57,8 +59,11 @@ class Load:
             if self.pace:
                 time.sleep(max(0, self.begun + number / self.pace - time.monotonic()))
             body = pictures.drawn(self.seed * 10_000_000 + number, *SIZE)
+            is_spoilt = chance.random() < self.spoilt_share
+            if is_spoilt:
+                body = body[: len(body) // 2]
             entry = {"dataset": DATASETS[number % 2], "key": f"photo-{number}",
-                     "sha256": hashlib.sha256(body).hexdigest(), "label": f"label-{number % 3}"}
+                     "sha256": hashlib.sha256(body).hexdigest(), "label": f"label-{number % 3}"} | ({"spoilt": True} if is_spoilt else {})
             self.send(chance, body, entry, "new")
             if chance.random() < RETRIED_SHARE:
                 self.send(chance, body, entry, "again")

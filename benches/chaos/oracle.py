@@ -25,11 +25,13 @@ class Account:
     def __init__(self, path):
         self.tries = self.again = 0
         self.answers, self.labels = Counter(), {}
-        self.sent, self.first_try, self.ack_s = set(), {}, []
+        self.sent, self.first_try, self.ack_s, self.spoilt = set(), {}, [], set()
         self.ids, self.by_key = defaultdict(set), defaultdict(set)  # (dataset, sha256), (dataset, key) -> ids
         with open(path, encoding="utf-8") as lines:
             for entry in map(json.loads, lines):
                 what = (entry["dataset"], entry["sha256"])
+                if entry.get("spoilt"):
+                    self.spoilt.add(what)
                 if entry["event"] == "try":
                     self.tries += 1
                     self.again += entry["kind"] == "again"
@@ -63,13 +65,16 @@ def check(report, cluster, account, names):
 def check_dataset(report, cluster, account, name, dataset):
     captures = {c["id"]: c for c in catalog_rows(cluster, name, dataset)}
     mine = {sha: ids for (of, sha), ids in account.ids.items() if of == name}
-    acknowledged = set().union(*mine.values()) if mine else set()
+    spoilt = {sha: mine.pop(sha) for of, sha in account.spoilt if of == name and sha in mine}
+    acknowledged = set().union(*mine.values(), *spoilt.values())
     report.note(f"-- {name}: {reports.verdicts(captures.values())}")
     report.figure("acknowledged pictures", len(mine))
     report.figure("acknowledged captures the catalog does not know", len(acknowledged - set(captures)), 0)
     report.figure("  without a verdict", sum(c["status"] == "queued" for c in captures.values()), 0)
     report.figure("  that stand for other bytes",
                   sum(captures[i]["sha256"] != sha for sha, ids in mine.items() for i in ids if i in captures), 0)
+    report.figure("spoilt pictures that were not rejected", sum(captures.get(i, {}).get("status") != "rejected"
+                                                                for ids in spoilt.values() for i in ids), 0)
     report.figure("captures of bytes that nobody sent", sum((name, c["sha256"]) not in account.sent for c in captures.values()), 0)
     tables = Tables(cluster, dataset)
     rows, rejected = tables.rows("photos"), tables.rows("rejections")
@@ -81,7 +86,10 @@ def check_dataset(report, cluster, account, name, dataset):
     report.figure("ids with two rows", sum(n > 1 for n in ids.values()), 0)
     accepted = {i for i, c in captures.items() if c["status"] == "accepted"}
     report.figure("accepted captures without a row, or rows without", len(accepted ^ set(ids)), 0)
-    twice = set(ids) & {r["id"] for r in rejected}
+    stored = Counter(r["id"] for r in rejected)
+    declined = {i for i, c in captures.items() if c["status"] == "rejected"}
+    report.figure("rejected captures without a row, or with two", sum(stored[i] != 1 for i in declined), 0)
+    twice = set(ids) & set(stored)
     report.figure("captures with two verdicts in the tables", len(twice), 0)
     places = Counter((r["partition"], r["offset"]) for r in rows + rejected)
     report.figure("places in Kafka that are there twice", sum(n > 1 for n in places.values()), 0)
