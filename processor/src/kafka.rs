@@ -273,7 +273,7 @@ fn poll(
         }));
         let mut rebalances = std::mem::take(&mut *lock(&shared.rebalances));
         if !rebalances.is_empty() {
-            // New partitions come unpaused, and those that stayed must not be forgotten.
+            // New partitions come unpaused, and those that stayed must be as they are.
             if std::mem::take(&mut paused) {
                 let assigned = consumer.assignment().unwrap_or_default();
                 if let Err(error) = consumer.resume(&assigned) {
@@ -391,6 +391,9 @@ impl Context {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
             RebalanceProtocol::None | RebalanceProtocol::Eager => consumer.assign(list),
         };
+        // A partition that was paused when it left is paused when it comes back: nobody would read
+        // it, and the group would not notice.
+        let assigned = assigned.and_then(|()| consumer.resume(list));
         let starts = starts.and_then(|starts| assigned.map(|()| starts));
         lock(&self.shared.owned).extend(list.elements().iter().map(|e| (e.partition(), epoch)));
         match starts {
@@ -489,3 +492,6 @@ pub fn producer(connection: &KafkaConnection) -> Result<FutureProducer, KafkaErr
     }
     config.create()
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,8 @@ async fn a_dataset_is_found_by_its_id_or_by_a_name_that_several_owners_may_use()
     let dogs = test.dataset("main", "dogs", &[]).await.id;
     let others = test.dataset("other", "cats", &[]).await.id;
     let named = async |name: &str| test.catalog.living_named(name).await.unwrap();
-    assert_eq!(named("dogs").await, [dogs.clone()]);
-    assert_eq!(named(cats.as_str()).await, [cats.clone()]);
+    assert_eq!(named("dogs").await, [dogs]);
+    assert_eq!(named(cats.as_str()).await, std::slice::from_ref(&cats));
     let mut both = [cats, others];
     both.sort();
     assert_eq!(named("cats").await, both);

@@ -156,9 +156,12 @@ async fn rows_of_another_model_get_what_ingest_would_have_written_and_nothing_el
     // A second time there is nothing to do, and the organizer goes on where it was.
     let again = reembedded(&test.settings, &test, &model).await;
     assert_eq!((again.due, again.embedded, again.files_written), (1, 0, 0));
-    append_photo(&test, &mut tables, 4, prepared(4, Some(embedder(2)))).await;
-    assert_eq!(test.tables().await.position(), 4);
-    assert_eq!(photo_rows(&test).await.len(), 5);
+    for (offset, number) in [(4, 4), (5, 5)] {
+        let photo = prepared(number, Some(embedder(2)));
+        append_photo(&test, &mut tables, offset, photo).await;
+    }
+    assert_eq!(test.tables().await.position(), 5);
+    assert_eq!(photo_rows(&test).await.len(), 6);
 
     // Merged, it is still seen that they have changed.
     test.maintain().await;
