@@ -44,7 +44,7 @@ async fn partitions_that_left_while_paused_are_read_on_when_they_come_back() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, NUM_PARTITIONS, 1).unwrap();
     let broker = Broker {
-        connection: KafkaConnection::at(&cluster.bootstrap_servers()),
+        connection: KafkaConnection::at(cluster.bootstrap_servers()),
         sharing: Sharing::Group(Membership::default()),
     };
     let producer = producer(&broker.connection).unwrap();
