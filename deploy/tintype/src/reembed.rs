@@ -37,8 +37,8 @@ with today's. This computes both from the table's own pictures: some 100 photos 
 cores. Files are written anew and put into the table one after the other; photos may come in
 meanwhile. It may be interrupted: what is done stays, and a second start does the rest.
 
-Processors that run read the new embeddings after their next commit to the dataset. The new files take the place of the old ones, which
-`maintain` removes after 7 days (keep_files_days).")]
+Processors that run read the new embeddings after their next commit to the dataset. The new files
+take the place of the old ones, which `maintain` removes after 7 days (keep_files_days).")]
 pub struct ReembedArgs {
     /// The dataset, by name or id
     dataset: String,

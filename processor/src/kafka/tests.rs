@@ -24,7 +24,8 @@ async fn send(producer: &FutureProducer, num_each: usize, payload: &[u8]) {
 }
 
 async fn next(subscription: &mut Subscription) -> Feed {
-    let next = tokio::time::timeout(Duration::from_secs(30), subscription.next());
+    // Sharing out takes seconds, and more of them on a busy machine.
+    let next = tokio::time::timeout(Duration::from_secs(120), subscription.next());
     next.await.expect("nothing comes").expect("it has ended")
 }
 

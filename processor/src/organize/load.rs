@@ -61,7 +61,8 @@ pub async fn load(
     let from = (partition, tell_from);
     if let Some(snapshot) = snapshot {
         let said = format!("{snapshot:?}");
-        if let Some(loaded) = load_onto(tables, from, snapshot).await? {
+        let (loaded, is_whole) = load_onto(tables, from, snapshot).await?;
+        if is_whole {
             return Ok(loaded);
         }
         tracing::info!(
@@ -69,16 +70,17 @@ pub async fn load(
             "rows were changed or removed since the index was kept; reading all"
         );
     }
-    let loaded = load_onto(tables, from, Snapshot::default()).await?;
-    loaded.ok_or_else(|| ProcessorError::Subscription("rows without a snapshot fit none".into()))
+    let (loaded, _) = load_onto(tables, from, Snapshot::default()).await?;
+    Ok(loaded)
 }
 
-/// Adds to a snapshot the rows that it does not have; none if others have changed since.
+/// Adds to a snapshot the rows that it does not have; and whether those that it has are as they
+/// were, and all still there.
 async fn load_onto(
     tables: &Tables,
     (partition, tell_from): (i32, i64),
     snapshot: Snapshot,
-) -> Result<Option<Loaded>, ProcessorError> {
+) -> Result<(Loaded, bool), ProcessorError> {
     let is_warm = !snapshot.files.is_empty();
     let mut loaded = Loaded {
         index: snapshot.index,
@@ -113,12 +115,12 @@ async fn load_onto(
         read(table, new, columns, &mut take).await?;
         // A row comes in once. One that comes again has been changed.
         if is_warm && loaded.num_known > num_known {
-            return Ok(None);
+            return Ok((loaded, false));
         }
     }
     // Each id has one row: as many as are known are the same ones.
-    let fits = !is_warm || num_rows == Some(loaded.index.len());
-    Ok(fits.then_some(loaded))
+    let is_whole = num_rows == Some(loaded.index.len());
+    Ok((loaded, is_whole))
 }
 
 type TakeRows = fn(&RecordBatch, i64, i32, i64, &mut Loaded) -> Option<()>;
