@@ -45,6 +45,11 @@ def main():
         folder = args.scratch / "failpoints"
         folder.mkdir(parents=True, exist_ok=True)
         sys.exit(0 if failpoints.run(args, folder, settle) else 1)
+    if args.aimed and not args.embedded:
+        from chaos import failpoints
+
+        if not failpoints.points(args.tintype):
+            skip(f"{args.tintype} has no failpoints to aim at; build it with --features failpoints")
     if args.planted == "all" or "," in (args.planted or ""):
         from chaos.bugs import run as bugs
 
@@ -124,6 +129,7 @@ def run(args, folder, fleet):
 def disturb(args, cluster, faults, load):
     """Kind after kind: what breaks is then beside what broke it."""
     faults.kills(args.kills, args.shortest_s, args.longest_s)
+    faults.aimed_kills(args.aimed)
     if cluster.fleet:
         faults.rebalances(args.rebalances)
         faults.server_kills(args.server_kills)
@@ -307,6 +313,7 @@ def arguments():
     add("--settle-s", type=float, default=300, help="how long nothing may move at the end (default: %(default)s)")
     add("--planted", metavar="BUG", help="build with the feature `planted`; one of its bugs, for a run that must end with 1; several, "
         "with commas, or `all`: each must be caught")
+    add("--aimed", type=int, default=0, metavar="KILLS", help="at failpoints where a promise hangs on the next call; needs a build with them")
     add("--cut", action="store_true", help="stop uploading after the last fault")
     add("--ingests", type=int, default=2, help="processes (default: %(default)s)")
     add("--processors", type=int, default=2, help="processes (default: %(default)s)")

@@ -1,5 +1,5 @@
 """Does the harness see a bug in the code? Each of these is compiled in by the feature
-`planted` (schemas/src/planted.rs) and switched on for one run of the usual kind; the run
+`planted` (schemas/src/planted.rs; beside it `failpoints`, for kills that are aimed) and switched on for one run of the usual kind; the run
 must end with a broken promise."""
 
 import subprocess
@@ -26,7 +26,8 @@ BUGS = {
 # About a smoke run, with uploads as long as there are faults: what is wrong with a batch that is open
 # or was just committed shows only if there is one. `--seed` makes the next ones differ, should one not be seen.
 BUDGET = ["--uploads", "100000", "--cut", "--pace", "40", "--clients", "16", "--shard-rows", "4", "--decode-threads", "4",
-          "--kills", "60", "--longest-s", "1.5", "--rebalances", "10", "--server-kills", "1", "--server-stops", "0",
+          "--kills", "60", "--longest-s", "1.5", "--aimed", "12", "--rebalances", "10", "--server-kills", "1",
+          "--server-stops", "0",
           "--settle-s", "30"]
 
 

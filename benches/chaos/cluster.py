@@ -166,6 +166,21 @@ class Cluster:
                 process.note_memory()
                 process.kill()
 
+    def kill_at(self, process, point, skipped, within_s=15):
+        """Starts the process anew with a failpoint that kills it, once `skipped` calls are made; whether it came to that."""
+        with process.busy:
+            if process.is_alive():
+                process.note_memory()
+                process.kill()
+            process.env["TINTYPE_FAILPOINTS"] = f"{point}={f'{skipped}*off->' if skipped else ''}1*return(kill)"
+            process.start(wait=False)
+            del process.env["TINTYPE_FAILPOINTS"]
+            starts = process.starts
+        until = time.monotonic() + within_s
+        while process.starts == starts and time.monotonic() < until:
+            time.sleep(0.05)
+        return process.starts > starts
+
     def end(self):
         self.stopping.set()
         if self.keeper.is_alive():

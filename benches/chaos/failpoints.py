@@ -9,11 +9,14 @@ runs unarmed until all is settled, and the oracle checks every promise."""
 import random
 import shutil
 import subprocess
+import threading
 import time
 
 ACTIONS = {"before": ("kill", "stall", "error"), "after": ("kill", "stall", "lost")}
 # How long a point may take to be reached. Those that are not are said; never are they passed over.
 REACH_WITHIN_S = 12.0
+# The turn of maintenance is held for a minute by the process that was killed before.
+REACH_TURN_WITHIN_S = 90.0
 STALL_S = 5.0
 # Afterwards, so that the process meets what it did itself.
 GO_ON_S = 0.3
@@ -53,11 +56,14 @@ def run(args, folder, settle):
             # So few that what the arms leave undone is worked off in minutes at the end.
             load = Load(cluster, ledger, seed, 4, 1_000_000, pace=args.pace or 5, spoilt_share=0.2)
             load.start()
+            probe = Probe(process)
+            probe.start()
             begun = time.monotonic()
             for point, action in arms(wanted, seed):
                 fired = arm(process, place / "points.log", point, action, seed)
                 hits[(point, action)] = hits.get((point, action), 0) + fired
             report.figure(f"seed {seed}: minutes", (time.monotonic() - begun) / 60)
+            probe.stop.set()
             with process.busy:
                 if process.is_alive():
                     process.kill()
@@ -82,6 +88,18 @@ def run(args, folder, settle):
     return report.end()
 
 
+class Probe(threading.Thread):
+    """Asks whether the process is ready, as an orchestrator would."""
+
+    def __init__(self, process):
+        super().__init__(name="probe", daemon=True)
+        self.process, self.stop = process, threading.Event()
+
+    def run(self):
+        while not self.stop.wait(0.5):
+            self.process.is_ready(10)
+
+
 def arms(wanted, seed):
     """Every point with each of its actions, in the order of the seed."""
     all_of = [(point, action) for point in wanted for action in ACTIONS[point.rsplit(".", 1)[1]]]
@@ -96,14 +114,15 @@ def arm(process, log, point, action, seed):
         if process.is_alive():
             process.kill()
         begins = log.stat().st_size if log.exists() else 0
-        # The seed decides at which of the first calls. Some calls are made once a start.
-        skipped = 0 if ".assign." in point or point.startswith("store.list") else seed % 3
+        # The seed decides at which of the first calls. Some calls are made once a start, or once a minute.
+        is_rare = ".assign." in point or ".end_turn." in point or point.startswith("store.list")
+        skipped = 0 if is_rare else seed % 3
         passed = f"{skipped}*off->" if skipped else ""
         process.env["TINTYPE_FAILPOINTS"] = f"{point}={passed}1*return({action})"
         process.start(wait=False)
         # The keeper starts it again as it was; once is enough.
         del process.env["TINTYPE_FAILPOINTS"]
-    until = time.monotonic() + REACH_WITHIN_S
+    until = time.monotonic() + (REACH_TURN_WITHIN_S if ".end_turn." in point else REACH_WITHIN_S)
     while time.monotonic() < until:
         if log.exists():
             with open(log, encoding="utf-8") as file:

@@ -9,6 +9,11 @@ import time
 # Longer than the session (6 s) of Tintype's consumers: the group goes on without it.
 BEYOND_SESSION_S = (11.0, 14.0)
 STOPPED_S = (1.0, 40.0)
+# Where a promise hangs on what is done next: calls that were made and of which nobody has heard yet.
+AIMS = {
+    "ingest": ("store.put.original.after", "kafka.produce.captures.after"),
+    "processor": ("store.put.photos_log.after", "kafka.produce.outcomes.before", "kafka.commit.prepared.before"),
+}
 
 
 class Faults:
@@ -37,6 +42,15 @@ class Faults:
             begun = time.time()
             self.cluster.kill(process)
             self.write("kill", process.name, begun)
+
+    def aimed_kills(self, number):
+        """SIGKILL of a random process at one of its instants that chance hardly ever finds, by failpoints."""
+        for _ in range(number):
+            process = self.chance.choice(self.cluster.processes)
+            point = self.chance.choice(AIMS[process.role])
+            begun = time.time()
+            reached = self.cluster.kill_at(process, point, self.chance.randrange(3))
+            self.write("aimed kill" if reached else "kill that was aimed in vain", process.name, begun, point=point)
 
     def rebalances(self, number):
         """Processors leave, join, or are stopped for longer than their session. Guests are

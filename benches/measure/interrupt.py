@@ -24,6 +24,7 @@ SPEC = {
          "schedule": {"kind": "cosine", "warmup_epochs": 1.0}},
     ],
 }
+# The history ends each phase with a hash over weights, optimiser, schedule and average.
 COMPARED = ("weights.safetensors", "history.json", "evaluation.json")
 CLASSES, PHOTOS = 3, 24
 ENDS_WITHIN_S = 900
@@ -53,7 +54,7 @@ def run(args):
             equal += found == expected
             in_equal += (found == expected) * len(interruptions)
         report.figure("runs", runs)
-        report.at_least("runs that ended with the same weights, history and evaluation", equal, runs)
+        report.at_least("runs that ended with the same weights, optimiser, history and evaluation", equal, runs)
         report.at_least("interruptions that these runs had", in_equal, args.rounds)
         for kind, count in sorted(kinds.items()):
             report.figure(f"of them {kind}", count)

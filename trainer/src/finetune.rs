@@ -11,7 +11,7 @@ use bytes::Bytes;
 use graph::{Architecture, Weights};
 use model::{Batch, Network, Settings, StepReport, Trainer, TrainerState};
 use schemas::training::TrainingSpec;
-use schemas::{InputSpec, Split};
+use schemas::{InputSpec, Sha256, Split};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
@@ -66,6 +66,10 @@ pub struct EpochReport {
     pub validation_loss: Option<f32>,
     /// The part of the validation photos that are right.
     pub validation_accuracy: Option<f32>,
+    /// Of a phase's last epoch: SHA-256 over all that the run would go on with (weights,
+    /// optimiser, schedule, average). Two runs that agree here agree in every bit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_sha256: Option<Sha256>,
 }
 
 /// Where a run stands: between two steps.
@@ -190,6 +194,7 @@ impl Learning<'_> {
                     self.run.spec.early_stop
                 ));
             }
+            self.seal(&trainer)?;
             network = match trainer.averaged() {
                 Some(averaged) => averaged,
                 None => trainer.into_network(),
@@ -199,6 +204,17 @@ impl Learning<'_> {
             self.position.epochs_without_better = 0;
         }
         Ok(network)
+    }
+
+    /// Notes what the phase ended with, in its last epoch.
+    fn seal(&mut self, trainer: &Trainer) -> Result<(), TrainerError> {
+        if let Some(last) = self.position.history.last_mut() {
+            let state = trainer.save_state().map_err(of_model)?;
+            let mut bytes = state.tensors.to_safetensors(&BTreeMap::new());
+            bytes.extend_from_slice(state.json.as_bytes());
+            last.state_sha256 = Some(Sha256::of(&bytes));
+        }
+        Ok(())
     }
 
     /// Whether the last phase goes on for nothing. It depends on the position alone, so
@@ -331,6 +347,7 @@ impl Learning<'_> {
             accuracy: (position.num_correct as f64 / seen) as f32,
             validation_loss: loss,
             validation_accuracy: accuracy,
+            state_sha256: None,
         });
         position.epoch += 1;
         position.batch = 0;
