@@ -79,20 +79,34 @@ impl ModelFile {
     ///   30 photos it is 3 in 100 and says nothing
     #[must_use]
     pub fn objection(self, certificate: &Certificate) -> Option<String> {
-        let allowed = |per_100: usize| (certificate.num_photos * per_100 / 100).max(1) as f32;
-        let photos = |share: f32| (share * certificate.num_photos as f32).round();
-        let different = 1.0 - certificate.top1_agreement;
-        let (what, found, bar) = match (self, certificate.top1_loss) {
+        let num_photos = certificate.num_photos;
+        let allowed = |per_100: usize| (num_photos * per_100 / 100).max(1) as f32;
+        let photos = |share: f32| (share * num_photos as f32).round();
+        let different = photos(1.0 - certificate.top1_agreement);
+        let differs = |bar: f32| {
+            let what = format!(
+                "of {num_photos} photos {different} get another answer than from the trained network"
+            );
+            (different, bar, what)
+        };
+        let (found, bar, what) = match (self, certificate.top1_loss) {
             (Self::Onnx | Self::Tflite | Self::CoreMl, _) => {
                 let difference = certificate.max_logit_difference;
-                ("the largest difference of a logit", difference, 1e-3)
+                let what = format!("a logit is {difference} off that of the trained network");
+                (difference, 1e-3, what)
             }
-            (_, Some(loss)) => ("photos lost", photos(loss / 100.0), allowed(1)),
-            (Self::TfliteFloat16, None) => ("photos that differ", photos(different), allowed(1)),
-            (Self::TfliteInt8, None) => ("photos that differ", photos(different), allowed(5)),
+            (_, Some(loss)) => {
+                let lost = photos(loss / 100.0);
+                let what = format!(
+                    "of {num_photos} photos it tells {lost} fewer right than the trained network"
+                );
+                (lost, allowed(1), what)
+            }
+            (Self::TfliteFloat16, None) => differs(allowed(1)),
+            (Self::TfliteInt8, None) => differs(allowed(5)),
         };
         let holds = found <= bar && certificate.max_logit_difference.is_finite();
-        (!holds).then(|| format!("{what}: {found}, at most {bar}"))
+        (!holds).then(|| format!("{what}; at most {bar} is allowed"))
     }
 
     /// Reads a file back from its bytes, ready to be run.

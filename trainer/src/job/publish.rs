@@ -40,7 +40,7 @@ impl Job<'_> {
         let info = self.info(id, photos, &evaluation);
         let bundle = self.export(photos, trained, &graph, &info)?;
         for refused in &bundle.refused {
-            tracing::error!(training = %self.lease.training.id, file = refused.name,
+            tracing::warn!(training = %self.lease.training.id, file = refused.name,
                 reason = refused.reason, "a file is not published");
             self.reporter.note(format!(
                 "{} is not published: {}",
