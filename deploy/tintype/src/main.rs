@@ -26,6 +26,8 @@ mod up;
 
 mod roles;
 
+mod place;
+
 mod maintain;
 
 mod reembed;

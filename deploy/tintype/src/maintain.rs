@@ -1,22 +1,16 @@
 //! `tintype maintain`: one round of maintenance now. The processors, and `up`, do one by
 //! themselves every hour; this is for those who want it now, or want to see what it would do.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use catalog::Catalog;
 use clap::Args;
-use processor::ObjectRoot;
-use processor::maintain::{self, MaintainSettings, MergePolicy, Report, Round};
+use processor::maintain::{self, Report, Round};
 use schemas::DatasetId;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Column, Exit, Failure, Global, Table, count, print, print_json};
-use crate::roles::{self, RoleArgs, objects::Objects};
-use crate::settings::Settings;
-use crate::up::folder::DataFolder;
-use crate::up::{self, Signals, UpArgs};
+use crate::place::{Place, PlaceArgs, busy};
+use crate::up::Signals;
 
 /// Merge small files of tables, and remove what nothing needs any more
 #[derive(Debug, Args)]
@@ -38,86 +32,8 @@ pub struct MaintainArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// The folder of a `tintype up`, instead of the roles' servers
-    #[arg(long, value_name = "DIR")]
-    folder: Option<PathBuf>,
     #[command(flatten)]
-    servers: RoleArgs,
-}
-
-/// What maintenance runs with.
-pub fn settings(settings: &Settings, objects: &ObjectRoot, catalog: &Catalog) -> MaintainSettings {
-    MaintainSettings {
-        catalog: catalog.clone(),
-        objects: objects.clone(),
-        every: settings.maintain_every,
-        keep: settings.keep,
-        merge: MergePolicy::default(),
-    }
-}
-
-/// Where a command that works on tables finds them: a folder that is held until this is
-/// dropped, or the roles' servers.
-pub struct Place {
-    _folder: Option<DataFolder>,
-    /// What is set there.
-    pub settings: Settings,
-    /// Tables and originals.
-    pub objects: ObjectRoot,
-    /// The catalog.
-    pub catalog: Catalog,
-    /// Where fetched weights are kept.
-    pub weights: PathBuf,
-}
-
-impl Place {
-    /// Opens `folder`, that of an `up` which must not run, or the servers.
-    ///
-    /// # Errors
-    /// They cannot be reached, or somebody uses the folder; `meanwhile` says what a person
-    /// should know then.
-    pub async fn open(
-        folder: Option<&Path>,
-        servers: &RoleArgs,
-        meanwhile: &'static str,
-    ) -> anyhow::Result<Self> {
-        let Some(folder) = folder else {
-            let settings = Settings::read_role(servers)?;
-            crate::telemetry::init_logs("warn", settings.log_json);
-            return Ok(Self {
-                objects: Objects::open(settings.servers.objects()?)?.root,
-                catalog: roles::open_catalog(&settings.servers).await?,
-                weights: settings.data.join("weights"),
-                settings,
-                _folder: None,
-            });
-        };
-        if !folder.join("catalog.db").is_file() {
-            let missing = format!("{} is no folder of a `tintype up`", folder.display());
-            return Err(Failure::new(Exit::NotFound, "not_found", missing)
-                .hint("name the one that `up` was given with --data; tintype-data if none")
-                .into());
-        }
-        let settings = Settings::read(&UpArgs {
-            data: Some(folder.to_owned()),
-            listen: None,
-            config: servers.config.clone(),
-        })?;
-        crate::telemetry::init_logs("warn", settings.log_json);
-        let folder = DataFolder::take(folder).context(meanwhile)?;
-        Ok(Self {
-            objects: up::object_root(&folder.objects())?,
-            catalog: Catalog::open(&catalog::sqlite_url(&folder.catalog())).await?,
-            weights: folder.weights(),
-            settings,
-            _folder: Some(folder),
-        })
-    }
-
-    /// What maintenance runs with here.
-    pub fn maintenance(&self) -> MaintainSettings {
-        settings(&self.settings, &self.objects, &self.catalog)
-    }
+    place: PlaceArgs,
 }
 
 /// Does one round, or says what it would do.
@@ -126,7 +42,7 @@ impl Place {
 /// The servers cannot be reached, or another process is at it.
 pub async fn run(global: &Global, args: MaintainArgs) -> anyhow::Result<Exit> {
     let meanwhile = "a running `up` maintains its folder by itself, every hour (maintain_every_s)";
-    let place = Place::open(args.folder.as_deref(), &args.servers, meanwhile).await?;
+    let place = Place::open(&args.place, meanwhile).await?;
     let settings = place.maintenance();
     let shutdown = CancellationToken::new();
     let mut signals = Signals::listen()?;
@@ -175,14 +91,6 @@ pub async fn run(global: &Global, args: MaintainArgs) -> anyhow::Result<Exit> {
             (false, false) => Exit::Failed,
         },
     )
-}
-
-/// Another process has the turn.
-pub fn busy(holder: &str, hint: &str) -> anyhow::Error {
-    let message = format!("{holder} is maintaining the tables right now");
-    Failure::new(Exit::Failed, "busy", message)
-        .hint(hint)
-        .into()
 }
 
 fn show(global: &Global, report: &Report, is_dry: bool) -> anyhow::Result<()> {

@@ -1,7 +1,6 @@
 //! `tintype reembed`: gives the photos of a dataset the embeddings of today's model, in the
 //! table itself. What is done is kept, and a second start does the rest.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 use trainer::WeightsSource;
 
 use crate::cli::{Exit, Failure, Global, count, print, print_json};
-use crate::maintain::{Place, busy};
-use crate::roles::RoleArgs;
+use crate::place::{Place, PlaceArgs, busy};
 use crate::up::{Signals, embedding};
 
 /// How often the bar is drawn when nothing happens, so that it is seen to live.
@@ -45,11 +43,8 @@ pub struct ReembedArgs {
     /// Say how many photos it would be, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// The folder of a `tintype up`, instead of the roles' servers
-    #[arg(long, value_name = "DIR")]
-    folder: Option<PathBuf>,
     #[command(flatten)]
-    servers: RoleArgs,
+    place: PlaceArgs,
 }
 
 /// Embeds what is to be embedded, or says how much it is.
@@ -59,7 +54,7 @@ pub struct ReembedArgs {
 /// another process maintains the tables.
 pub async fn run(global: &Global, args: ReembedArgs) -> anyhow::Result<Exit> {
     let meanwhile = "stop the `up` on this folder, re-embed, and start it again";
-    let place = Place::open(args.folder.as_deref(), &args.servers, meanwhile).await?;
+    let place = Place::open(&args.place, meanwhile).await?;
     let done = work(&place, &args).await;
     place.catalog.close().await;
     let report = done?;

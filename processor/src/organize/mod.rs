@@ -4,7 +4,7 @@
 //! against what the dataset has, and commits rows, rejections and its own position
 //! together. The modules stand in the order a record meets them.
 
-mod stage;
+pub(crate) mod stage;
 pub use stage::{OrganizeSettings, run};
 
 mod fingerprints;

@@ -5,31 +5,20 @@
 //! the truth about progress is the `txn` in each dataset's table. A failure that is not a
 //! photo's fault ends the stage, and it begins anew from there.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::panic::AssertUnwindSafe;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
 use prost::Message as _;
-use rdkafka::producer::{FutureProducer, FutureRecord};
-use schemas::events::photo_prepared::Result as Prepared;
 use schemas::events::{CaptureDecided, PhotoPrepared};
-use schemas::{CaptureId, DatasetId, Reason, Status, planted, topics};
+use schemas::{CaptureId, DatasetId, planted, topics};
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Batch, RollPolicy};
-use super::delta::Tables;
-use super::fingerprints::Fingerprints;
-use super::index::Index;
-use super::judge::{Verdict, judge};
-use super::load::load;
+use super::batch::{AcceptedRow, Batch, DeclinedRow, RollPolicy};
 use super::outcome::outcome;
-use super::shard;
-use super::snapshot;
+use super::shard::{self, ShardFile};
 use crate::dead_letters::DeadLetters;
 use crate::error::ProcessorError;
-use crate::kafka::{Broker, Feed, Record, Start, Subscription, producer};
-use crate::maintain::is_changed;
+use crate::kafka::{Broker, Feed, Record, Start, Subscription};
 use crate::metrics;
 use crate::objects::ObjectRoot;
 
@@ -46,11 +35,12 @@ const TIDY_EVERY: Duration = Duration::from_secs(2);
 /// idle datasets are dropped; they are read again when a photo comes.
 const MAX_INDEXED: usize = 4_000_000;
 
-/// Verdicts whose delivery is awaited together. More only delays noticing that the
-/// broker is gone.
-const OUTCOMES_IN_FLIGHT: usize = 500;
-
+mod dataset;
+mod outcomes;
 mod refit;
+
+pub(crate) use dataset::Dataset;
+use outcomes::Outcomes;
 use refit::awaits_fit;
 
 /// What the stage needs.
@@ -77,15 +67,12 @@ pub async fn run(
 ) -> Result<(), ProcessorError> {
     let subscription = Subscription::open(&settings.broker, "organize", topics::PREPARED)
         .map_err(ProcessorError::kafka("subscribing to topic prepared"))?;
-    let producer = producer(&settings.broker.connection)
-        .map_err(ProcessorError::kafka("making a producer"))?;
     let mut organizer = Organizer {
         settings: settings.clone(),
         dead_letters: DeadLetters::new(settings.objects.store().clone()),
         subscription,
-        producer,
+        outcomes: Outcomes::open(&settings.broker)?,
         partitions: HashMap::new(),
-        in_flight: VecDeque::new(),
     };
     let ended = organizer.work(shutdown).await;
     let ended = match ended {
@@ -100,15 +87,12 @@ pub async fn run(
     ended
 }
 
-type Delivery = rdkafka::producer::future_producer::DeliveryFuture;
-
 struct Organizer {
     settings: OrganizeSettings,
     dead_letters: DeadLetters,
     subscription: Subscription,
-    producer: FutureProducer,
+    outcomes: Outcomes,
     partitions: HashMap<i32, Partition>,
-    in_flight: VecDeque<Delivery>,
 }
 
 /// One partition that is ours.
@@ -121,43 +105,6 @@ struct Partition {
     /// to read.
     announced: i64,
     datasets: HashMap<DatasetId, Dataset>,
-}
-
-/// One dataset of a partition.
-struct Dataset {
-    tables: Tables,
-    index: Index,
-    open: Option<Batch>,
-    used_at: Instant,
-    /// How many captures the newest snapshot of the index has.
-    num_kept: usize,
-    /// Files with changed rows that the index has read.
-    changed: HashSet<String>,
-}
-
-impl Dataset {
-    /// Whether rows that the index knows have other values by now.
-    fn is_outdated(&self) -> bool {
-        let mut files = self.tables.files().into_iter();
-        files.any(|file| is_changed(&file) && !self.changed.contains(&file))
-    }
-
-    /// Writes a snapshot of the index beside the stage, if enough has come since the last.
-    /// Everything that it knows must stand in the tables, and as it knows it.
-    fn keep_index(&mut self, id: &DatasetId, partition: i32, objects: &ObjectRoot) {
-        let num_known = self.index.len();
-        if !snapshot::is_due(num_known.saturating_sub(self.num_kept), num_known) {
-            return;
-        }
-        self.num_kept = num_known;
-        let (files, position) = (self.tables.files(), self.tables.position());
-        // A second for a million photos, once an eighth more of them have come.
-        let Some(encoded) = snapshot::encode(&self.index, files, partition, position) else {
-            return;
-        };
-        let (store, version) = (objects.store().clone(), self.tables.version());
-        tokio::spawn(snapshot::write(store, id.clone(), version, encoded));
-    }
 }
 
 impl Partition {
@@ -251,20 +198,26 @@ impl Organizer {
         };
         let (id, dataset_id, prepared) = prepared;
         if !state.datasets.contains_key(&dataset_id) {
-            let opened =
-                open_dataset(&self.settings, &dataset_id, partition, state.announced).await?;
-            for told in opened.1 {
+            let OrganizeSettings {
+                objects,
+                incarnation,
+                ..
+            } = &self.settings;
+            let from = (partition, state.announced);
+            let opened = Dataset::open(objects, incarnation, &dataset_id, from);
+            let (mut dataset, untold) = opened.await?;
+            for told in untold {
                 if planted::is("committed-not-told-again") {
                     break;
                 }
-                self.tell(CaptureDecided {
-                    dataset_id: dataset_id.to_string(),
-                    ..told
-                })
-                .await?;
+                self.outcomes
+                    .tell(CaptureDecided {
+                        dataset_id: dataset_id.to_string(),
+                        ..told
+                    })
+                    .await?;
             }
             self.forget_idle();
-            let mut dataset = opened.0;
             dataset.keep_index(&dataset_id, partition, &self.settings.objects);
             if let Some(state) = self.partitions.get_mut(&partition) {
                 state.datasets.insert(dataset_id.clone(), dataset);
@@ -291,8 +244,7 @@ impl Organizer {
         let Some(dataset) = dataset_of(&mut self.partitions, partition, &dataset_id) else {
             return Ok(());
         };
-        let verdict = judged(id, &prepared, &dataset.index);
-        remember(&mut dataset.index, id, &prepared, &verdict);
+        let verdict = dataset.judge(id, &prepared);
         let told = outcome(id, &prepared, &verdict);
         let reason = told.reason.clone().unwrap_or_default();
         ::metrics::counter!(metrics::VERDICTS, "status" => told.status.clone(), "reason" => reason)
@@ -300,65 +252,11 @@ impl Organizer {
         let batch = dataset.open.get_or_insert_with(|| Batch::open(offset));
         batch.push(id, offset, prepared, verdict, told.clone());
         let full = batch.is_full(&self.settings.roll);
-        self.tell(told).await?;
+        self.outcomes.tell(told).await?;
         if full {
             self.commit(partition, &dataset_id).await?;
         }
         self.make_room().await
-    }
-
-    /// Publishes an outcome; its delivery is awaited before the group's offset passes it.
-    async fn tell(&mut self, told: CaptureDecided) -> Result<(), ProcessorError> {
-        failpoints::before("kafka.produce", topics::OUTCOMES).await?;
-        let payload = told.encode_to_vec();
-        loop {
-            let record = FutureRecord::to(topics::OUTCOMES)
-                .key(&told.capture_id)
-                .payload(&payload);
-            match self.producer.send_result(record) {
-                Ok(delivery) => {
-                    self.in_flight.push_back(delivery);
-                    break;
-                }
-                Err((
-                    rdkafka::error::KafkaError::MessageProduction(
-                        rdkafka::types::RDKafkaErrorCode::QueueFull,
-                    ),
-                    _,
-                )) => {
-                    self.settle().await?;
-                }
-                Err((error, _)) => {
-                    return Err(ProcessorError::kafka("publishing an outcome")(error));
-                }
-            }
-        }
-        if self.in_flight.len() >= OUTCOMES_IN_FLIGHT {
-            self.settle().await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until every outcome told so far is durable.
-    async fn settle(&mut self) -> Result<(), ProcessorError> {
-        let is_any = !self.in_flight.is_empty();
-        for delivered in join_all(self.in_flight.drain(..)).await {
-            match delivered {
-                Ok(Ok(_)) => {}
-                Ok(Err((error, _))) => {
-                    return Err(ProcessorError::kafka("publishing an outcome")(error));
-                }
-                Err(_) => {
-                    return Err(ProcessorError::Subscription(
-                        "the producer of outcomes ended".into(),
-                    ));
-                }
-            }
-        }
-        if is_any {
-            failpoints::after("kafka.produce", topics::OUTCOMES).await?;
-        }
-        Ok(())
     }
 
     async fn commit_due(&mut self) -> Result<(), ProcessorError> {
@@ -368,7 +266,7 @@ impl Organizer {
         }
         tell_open(&self.open_batches(|_, _| true));
         // What came last may have been replays, whose end nothing else announces.
-        self.settle().await?;
+        self.outcomes.settle().await?;
         let partitions: Vec<_> = self.partitions.keys().copied().collect();
         partitions
             .into_iter()
@@ -380,7 +278,7 @@ impl Organizer {
         for (partition, dataset, _) in self.open_batches(|_, _| true) {
             self.commit(partition, &dataset).await?;
         }
-        self.settle().await
+        self.outcomes.settle().await
     }
 
     /// A planted bug: what is open is passed as if it were committed.
@@ -448,18 +346,7 @@ impl Organizer {
             ..
         } = batch;
         let (num_rows, num_declined) = (accepted.len(), declined.len());
-        let of = id.clone();
-        let (photos, rejections) = tokio::task::spawn_blocking(move || {
-            let photos = (!accepted.is_empty())
-                .then(|| shard::photos(&of, partition, accepted))
-                .transpose()?;
-            let rejections = (!declined.is_empty())
-                .then(|| shard::rejections(&of, partition, declined))
-                .transpose()?;
-            Ok::<_, ProcessorError>((photos, rejections))
-        })
-        .await
-        .map_err(|error| ProcessorError::Subscription(format!("writing a shard: {error}")))??;
+        let (photos, rejections) = shards(id, partition, accepted, declined).await?;
         let num_bytes = photos.as_ref().map_or(0, |file| file.bytes.len());
         let version = dataset.tables.commit(offsets, photos, rejections).await?;
         tracing::info!(dataset = %id, version, num_rows, num_declined, num_bytes, ms = began.elapsed().as_millis() as u64, "shard committed");
@@ -470,13 +357,14 @@ impl Organizer {
             dataset.keep_index(id, partition, &self.settings.objects);
         }
         for told in outcomes {
-            self.tell(CaptureDecided {
-                table_version: Some(version),
-                ..told
-            })
-            .await?;
+            self.outcomes
+                .tell(CaptureDecided {
+                    table_version: Some(version),
+                    ..told
+                })
+                .await?;
         }
-        self.settle().await?;
+        self.outcomes.settle().await?;
         self.announce(partition);
         if is_outdated && let Some(state) = self.partitions.get_mut(&partition) {
             tracing::info!(dataset = %id, "rows have changed; they are read again with the next photo");
@@ -487,7 +375,7 @@ impl Organizer {
 
     /// Tells Kafka the low-water mark, if every outcome below it is durable.
     fn announce(&mut self, partition: i32) {
-        if self.in_flight.is_empty()
+        if self.outcomes.are_durable()
             && let Some(state) = self.partitions.get_mut(&partition)
             && state.low_water() != state.announced
         {
@@ -521,6 +409,27 @@ impl Organizer {
     }
 }
 
+/// The files of a batch, written beside the stage.
+async fn shards(
+    dataset: &DatasetId,
+    partition: i32,
+    accepted: Vec<AcceptedRow>,
+    declined: Vec<DeclinedRow>,
+) -> Result<(Option<ShardFile>, Option<ShardFile>), ProcessorError> {
+    let dataset = dataset.clone();
+    let written = tokio::task::spawn_blocking(move || {
+        let photos = (!accepted.is_empty())
+            .then(|| shard::photos(&dataset, partition, accepted))
+            .transpose()?;
+        let rejections = (!declined.is_empty())
+            .then(|| shard::rejections(&dataset, partition, declined))
+            .transpose()?;
+        Ok((photos, rejections))
+    });
+    let panicked = |error| ProcessorError::Subscription(format!("writing a shard: {error}"));
+    written.await.map_err(panicked)?
+}
+
 /// Tells, and returns, how many bytes the open batches hold.
 fn tell_open(open: &[(i32, DatasetId, usize)]) -> usize {
     let num_bytes = open.iter().map(|(.., num_bytes)| num_bytes).sum();
@@ -540,74 +449,4 @@ fn decode(payload: &[u8]) -> Result<(CaptureId, DatasetId, PhotoPrepared), Strin
         .parse()
         .map_err(|error: schemas::InvalidId| error.to_string())?;
     Ok((id, dataset, prepared))
-}
-
-/// The verdict; a record that makes judging fail is a rejection like any other, committed
-/// with the data, and not an outage.
-fn judged(id: CaptureId, prepared: &PhotoPrepared, index: &Index) -> Verdict {
-    // Nothing is changed by judging, so nothing is left half changed.
-    let judging = AssertUnwindSafe(|| judge(id, prepared, index));
-    std::panic::catch_unwind(judging).unwrap_or_else(|_| {
-        tracing::error!(%id, "judging a photo failed; it is rejected");
-        Verdict::Declined {
-            status: Status::Rejected,
-            reason: Reason::DecoderFailure,
-            detail: "judging the photo failed; the log has more".into(),
-            twin: None,
-        }
-    })
-}
-
-async fn open_dataset(
-    settings: &OrganizeSettings,
-    id: &DatasetId,
-    partition: i32,
-    tell_from: i64,
-) -> Result<(Dataset, Vec<CaptureDecided>), ProcessorError> {
-    let began = Instant::now();
-    let tables = Tables::open(&settings.objects, id, partition, &settings.incarnation).await?;
-    let kept = snapshot::newest(settings.objects.store(), id, partition, tell_from).await;
-    let loaded = load(&tables, partition, tell_from, kept).await?;
-    let (num_known, num_told) = (loaded.index.len(), loaded.outcomes.len());
-    let num_read = loaded.num_read;
-    let changed = tables.files().into_iter().filter(|file| is_changed(file));
-    tracing::info!(dataset = %id, num_known, num_read, num_told, ms = began.elapsed().as_millis() as u64, "dataset opened");
-    Ok((
-        Dataset {
-            num_kept: num_known.saturating_sub(num_read),
-            changed: changed.collect(),
-            tables,
-            index: loaded.index,
-            open: None,
-            used_at: Instant::now(),
-        },
-        loaded.outcomes,
-    ))
-}
-
-/// Adds a judged record to the index, so that the next one is judged against it.
-fn remember(index: &mut Index, id: CaptureId, prepared: &PhotoPrepared, verdict: &Verdict) {
-    let prints = match (&prepared.result, &prepared.capture) {
-        (Some(Prepared::Photo(photo)), Some(capture)) => capture
-            .sha256
-            .as_slice()
-            .try_into()
-            .ok()
-            .and_then(|sha256| Fingerprints::of(sha256, photo)),
-        _ => None,
-    };
-    match (verdict, prints) {
-        (Verdict::Accepted { group, place, .. }, Some(prints)) => {
-            index.add_photo(id, *group, &prints);
-            if let (Some(Prepared::Photo(photo)), Some(capture)) =
-                (&prepared.result, &prepared.capture)
-            {
-                let model = &photo.embedding_model;
-                index.looks.add(model, id, &capture.label, &photo.embedding);
-                let place = place.as_ref();
-                index.clusters.add(model, id, &photo.embedding, place);
-            }
-        }
-        _ => index.add_judged(id),
-    }
 }

@@ -391,7 +391,7 @@ pub fn pipeline(
             dead_letters: processor::DeadLetters::new(objects.store().clone()),
         },
         maintain: (!settings.maintain_every.is_zero())
-            .then(|| crate::maintain::settings(settings, objects, catalog)),
+            .then(|| crate::place::maintenance(settings, objects, catalog)),
     }
 }
 

@@ -8,6 +8,7 @@ use arrow::datatypes::Float32Type;
 use graph::{Architecture, Backbone, Weights};
 
 use super::*;
+use crate::organize::stage::Dataset;
 use crate::prepare::{Embedder, Embedding, Limits, prepare};
 
 fn embedder(seed: u64) -> Embedder {
@@ -169,6 +170,30 @@ async fn rows_of_another_model_get_what_ingest_would_have_written_and_nothing_el
     let files = open.unwrap().unwrap().files().unwrap();
     let names: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     assert!(names.len() == 1 && is_changed(names[0]), "{names:?}");
+}
+
+/// What a processor that runs through a re-embedding notices, and when.
+#[tokio::test]
+async fn an_organizer_notices_after_its_next_commit_and_reads_the_rows_again() {
+    let test = Test::new(0).await;
+    let root = &test.settings.objects;
+    let mut tables = test.tables().await;
+    append_photo(&test, &mut tables, 0, prepared(0, Some(embedder(1)))).await;
+    let (mut running, _) = Dataset::open(root, "a", &test.dataset, (0, 0))
+        .await
+        .unwrap();
+    append_photo(&test, &mut running.tables, 1, prepared(1, None)).await;
+    assert!(!running.is_outdated());
+
+    let model = Arc::new(embedder(2));
+    assert_eq!(reembedded(&test.settings, &test, &model).await.embedded, 2);
+    assert!(!running.is_outdated(), "the table was not read since");
+    append_photo(&test, &mut running.tables, 2, prepared(2, None)).await;
+    assert!(running.is_outdated());
+    let (again, _) = Dataset::open(root, "a", &test.dataset, (0, 0))
+        .await
+        .unwrap();
+    assert!(!again.is_outdated());
 }
 
 #[tokio::test]

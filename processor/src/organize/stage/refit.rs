@@ -44,11 +44,12 @@ impl Organizer {
         dataset.index.clusters = clusters;
         tracing::debug!(dataset = %id, num_moved = moved.len(), "kinds of photo found anew");
         for moved in &moved {
-            self.tell(CaptureDecided {
-                dataset_id: id.to_string(),
-                ..relocation(moved)
-            })
-            .await?;
+            self.outcomes
+                .tell(CaptureDecided {
+                    dataset_id: id.to_string(),
+                    ..relocation(moved)
+                })
+                .await?;
         }
         Ok(())
     }
