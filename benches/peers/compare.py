@@ -40,6 +40,10 @@ def comparisons(given, scratch):
     yield "stages", ["stages.py", "--stages", built / "stages", "--data", data, "--scratch", scratch / "made"]
     yield "folder", ["folder.py", "--prepare", built / "prepare", scratch / "made" / "12mp"]
     yield "clusters", ["clusters.py", "--bin", built, "--data", data]
+    yield "labels", [
+        "../embedding/flips.py", "--bin", built, "--logits", built / "logits",
+        "--weights", data / "weights" / "mobilenet_v2.safetensors",
+    ]
     yield "img2dataset", [
         "img2dataset.py", "--tintype", built.parent / "tintype", "--data", data, "--scratch", scratch,
         "--weights", data / "weights" / "mobilenet_v2.safetensors",
@@ -62,7 +66,7 @@ def main():
     arguments.add_argument("--built", type=pathlib.Path, required=True)
     arguments.add_argument("--scratch", type=pathlib.Path, default=pathlib.Path("target/peers"))
     arguments.add_argument("--only", choices=[
-        "search", "duplicates", "quality", "jpeg", "stages", "folder", "clusters", "img2dataset",
+        "search", "duplicates", "quality", "jpeg", "stages", "folder", "clusters", "labels", "img2dataset",
     ])
     given = arguments.parse_args()
     scratch = given.scratch.resolve()
@@ -96,7 +100,7 @@ def main():
             say(f"\n== {name}")
             done = subprocess.run(
                 [apart if name == "img2dataset" else python, HERE / words[0], *map(str, words[1:])],
-                capture_output=True, text=True,
+                capture_output=True, text=True, env=os.environ | {"TINTYPE_TEST_DATA": str(given.data)},
             )
             say(done.stdout.rstrip())
             if done.returncode:
