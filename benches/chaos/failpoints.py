@@ -15,8 +15,9 @@ import time
 ACTIONS = {"before": ("kill", "stall", "error"), "after": ("kill", "stall", "lost")}
 # How long a point may take to be reached. Those that are not are said; never are they passed over.
 REACH_WITHIN_S = 12.0
-# The turn of maintenance is held for a minute by the process that was killed before.
-REACH_TURN_WITHIN_S = 90.0
+# What is called within a round of maintenance only, and the turn is held for a minute by the process that was killed.
+OF_A_ROUND = (".end_turn.", ".living_datasets.", ".pinned_versions.")
+REACH_ROUND_WITHIN_S = 90.0
 STALL_S = 5.0
 # Afterwards, so that the process meets what it did itself.
 GO_ON_S = 0.3
@@ -115,14 +116,15 @@ def arm(process, log, point, action, seed):
             process.kill()
         begins = log.stat().st_size if log.exists() else 0
         # The seed decides at which of the first calls. Some calls are made once a start, or once a minute.
-        is_rare = ".assign." in point or ".end_turn." in point or point.startswith("store.list")
+        is_of_a_round = any(name in point for name in OF_A_ROUND)
+        is_rare = is_of_a_round or ".assign." in point or point.startswith("store.list")
         skipped = 0 if is_rare else seed % 3
         passed = f"{skipped}*off->" if skipped else ""
         process.env["TINTYPE_FAILPOINTS"] = f"{point}={passed}1*return({action})"
         process.start(wait=False)
         # The keeper starts it again as it was; once is enough.
         del process.env["TINTYPE_FAILPOINTS"]
-    until = time.monotonic() + (REACH_TURN_WITHIN_S if ".end_turn." in point else REACH_WITHIN_S)
+    until = time.monotonic() + (REACH_ROUND_WITHIN_S if is_of_a_round else REACH_WITHIN_S)
     while time.monotonic() < until:
         if log.exists():
             with open(log, encoding="utf-8") as file:

@@ -100,6 +100,8 @@ def check_dataset(report, cluster, account, name, dataset):
     report.figure("originals that rows name and that are not there", len(dangling), 0)
     for table in ("photos", "rejections"):
         log = tables.log(table)
+        # Listed after the log is read: maintenance may put a new file into it at any time, and removes none that it names.
+        objects = tables.objects()
         gone = [path for path in log.live if path not in objects]
         report.figure(f"{table}: versions", log.versions)
         report.figure(f"{table}: files that the log names and that are not there", len(gone), 0)
