@@ -104,8 +104,9 @@ def run(args, folder, fleet):
         disturb(args, cluster, faults, load)
         calm = time.monotonic()
         report.figure("every client came home", load.finish(300) if args.cut else wait(load, args.patience_s), True)
+        came_home = time.monotonic()
         # Uploads that go on after the last fault are no backlog of it.
-        quiet = calm if args.cut else time.monotonic()
+        quiet = calm if args.cut else came_home
         drained = settle(cluster, names, args.settle_s)
         report.figure("every capture has its verdict", drained, True)
         report.at_most(f"from the last {'fault' if args.cut else 'upload'} to an empty backlog, s", time.monotonic() - quiet, DRAIN_S)
@@ -116,7 +117,7 @@ def run(args, folder, fleet):
         check(report, cluster, Account(folder / "ledger.jsonl"), names)
         times = [t for name, id_ in names.items() for t in verdict_times(cluster, name, id_)]
         tell_recovery(report, faults, times, follower, alone=args.embedded)
-        report.figure("uploads answered a second", load.answered / max(1e-9, calm - load.begun))
+        report.figure("uploads answered a second", load.answered / max(1e-9, came_home - load.begun))
     finally:
         cluster.end()
     held = report.end()
