@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use deltalake_core::kernel::StructType;
 use object_store::local::LocalFileSystem;
 use schemas::events::{CaptureReceived, Photo};
 use schemas::{CaptureId, Reason, Split, Status};
