@@ -38,7 +38,7 @@ def comparisons(given, scratch):
         "--weights", data / "weights" / "mobilenet_v2.safetensors", "--logits", built / "logits",
     ]
     yield "stages", ["stages.py", "--stages", built / "stages", "--data", data, "--scratch", scratch / "made"]
-    yield "folder", ["folder.py", "--prepare", built / "prepare", scratch / "made" / "12mp"]
+    yield "folder", ["folder.py", "--prepare", built / "prepare", "--copies", 5, scratch / "made" / "12mp"]
     yield "clusters", ["clusters.py", "--bin", built, "--data", data]
     yield "labels", [
         "../embedding/flips.py", "--bin", built, "--logits", built / "logits",

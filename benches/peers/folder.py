@@ -15,6 +15,7 @@ import argparse
 import os
 import pathlib
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -53,24 +54,44 @@ def main():
     arguments.add_argument("--prepare", required=True)
     arguments.add_argument("--czkawka", help="the program czkawka_cli")
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--copies", type=int, default=1, help="of each photo: a few photos vanish beside a library's start")
     arguments.add_argument("folders", nargs="+", type=pathlib.Path)
     given = arguments.parse_args()
-    for folder in given.folders:
+    with tempfile.TemporaryDirectory() as scratch:
+        compare(given, pathlib.Path(scratch))
+
+
+def copied(folder, copies, to):
+    """The photos of `folder`, so many times over."""
+    if copies == 1:
+        return folder
+    for number, path in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+        for copy in range(copies):
+            (to / folder.name).mkdir(exist_ok=True)
+            shutil.copy(path, to / folder.name / f"{number:04}-{copy}{path.suffix}")
+    return to / folder.name
+
+
+def compare(given, scratch):
+    for folder in (copied(folder, given.copies, scratch) for folder in given.folders):
         ways = {
             "ours": [given.prepare, folder],
             "imagededup PHash": [sys.executable, "-c", HASHING, folder],
             "czkawka": [given.czkawka, "image", "-d", folder] if given.czkawka
             else [sys.executable, "-c", CZKAWKA, folder],
         }
-        idle = {
-            "imagededup PHash": spent([sys.executable, "-c", "from imagededup.methods import PHash"]),
-            "czkawka": 0.0 if given.czkawka else spent([sys.executable, "-c", "import czkawka"]),
-        }
+        # What it takes to load a library is not hashing, and differs from one time to the next.
+        loading = {"imagededup PHash": [sys.executable, "-c", "from imagededup.methods import PHash"]}
+        if not given.czkawka:
+            loading["czkawka"] = [sys.executable, "-c", "import czkawka"]
         times = {name: [] for name in ways}
-        for _ in range(given.rounds):
+        for turn in range(given.rounds + 1):
             for name, command in ways.items():
-                # What it takes to load a library is not hashing.
-                times[name].append(spent(command) - idle.get(name, 0.0))
+                loaded = spent(loading[name]) if name in loading else 0.0
+                taken = spent(command) - loaded
+                # The first finds nothing in the page cache.
+                if turn:
+                    times[name].append(taken)
         num = sum(path.is_file() for path in folder.rglob("*"))
         print(f"{folder.name}: {num} photos")
         for name in ways:
