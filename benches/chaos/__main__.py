@@ -45,7 +45,8 @@ def main():
         folder = args.scratch / "failpoints"
         folder.mkdir(parents=True, exist_ok=True)
         sys.exit(0 if failpoints.run(args, folder, settle) else 1)
-    if args.aimed and not args.embedded:
+    # A planted bug is looked for with aimed kills, too.
+    if args.aimed or args.planted:
         from chaos import failpoints
 
         if not failpoints.points(args.tintype):

@@ -14,6 +14,7 @@ AIMS = {
     "ingest": ("store.put.original.after", "kafka.produce.captures.after"),
     "processor": ("store.put.photos_log.after", "kafka.produce.outcomes.before", "kafka.commit.prepared.before"),
 }
+AIMS["up"] = AIMS["ingest"] + AIMS["processor"]
 
 
 class Faults:

@@ -101,8 +101,8 @@ def check_dataset(report, cluster, account, name, dataset):
     for table in ("photos", "rejections"):
         log = tables.log(table)
         # Listed after the log is read: maintenance may put a new file into it at any time, and removes none that it names.
-        objects = tables.objects()
-        gone = [path for path in log.live if path not in objects]
+        stored = tables.objects()
+        gone = [path for path in log.live if path not in stored]
         report.figure(f"{table}: versions", log.versions)
         report.figure(f"{table}: files that the log names and that are not there", len(gone), 0)
         report.figure(f"{table}: files that were added twice", sum(n > 1 for n in log.added.values()), 0)

@@ -124,6 +124,10 @@ def ended(server, id_):
 def hashes(server, training):
     model = server.get(f"/v1/models/{training['model_id']}")
     files = {file["name"]: file["sha256"] for file in model["files"]}
+    history = server.get(f"/v1/models/{training['model_id']}/files/history.json")
+    sealed = [epoch for epoch in history if epoch.get("state_sha256")]
+    if len(sealed) != len(SPEC["phases"]):
+        raise RuntimeError(f"{len(sealed)} phases of {len(SPEC['phases'])} end with a hash of the state: nothing is compared")
     return {name: files[name] for name in COMPARED}
 
 

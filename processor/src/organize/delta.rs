@@ -23,16 +23,15 @@ use deltalake_core::{DeltaTable, DeltaTableError};
 use schemas::{DatasetId, ObjectKey, planted, table};
 use serde::{Deserialize, Serialize};
 
-mod open;
-
-pub(crate) use open::with_photo_columns;
-
-use open::open_or_create;
-
 use super::put::{MAX_TRIES, pause, put_new};
 use super::shard::ShardFile;
 use crate::error::ProcessorError;
 use crate::objects::ObjectRoot;
+
+mod open;
+
+use open::open_or_create;
+pub(crate) use open::with_photo_columns;
 
 /// The name of our own entry in a commit's `commitInfo`.
 pub(crate) const COMMIT_ENTRY: &str = "tintype";

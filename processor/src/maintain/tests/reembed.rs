@@ -174,7 +174,7 @@ async fn rows_of_another_model_get_what_ingest_would_have_written_and_nothing_el
 
 /// What a processor that runs through a re-embedding notices, and when.
 #[tokio::test]
-async fn an_organizer_notices_after_its_next_commit_and_reads_the_rows_again() {
+async fn a_dataset_that_is_open_is_outdated_after_the_next_commit_and_opened_anew_it_is_not() {
     let test = Test::new(0).await;
     let root = &test.settings.objects;
     let mut tables = test.tables().await;
