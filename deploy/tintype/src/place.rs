@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use catalog::Catalog;
 use clap::Args;
 use processor::ObjectRoot;
-use processor::maintain::{MaintainSettings, MergePolicy};
+use processor::maintain::MaintainSettings;
 
 use crate::cli::{Exit, Failure};
 use crate::roles::{self, RoleArgs, objects::Objects};
@@ -80,22 +80,7 @@ impl Place {
 
     /// What maintenance runs with here.
     pub fn maintenance(&self) -> MaintainSettings {
-        maintenance(&self.settings, &self.objects, &self.catalog)
-    }
-}
-
-/// What maintenance runs with.
-pub fn maintenance(
-    settings: &Settings,
-    objects: &ObjectRoot,
-    catalog: &Catalog,
-) -> MaintainSettings {
-    MaintainSettings {
-        catalog: catalog.clone(),
-        objects: objects.clone(),
-        every: settings.maintain_every,
-        keep: settings.keep,
-        merge: MergePolicy::default(),
+        up::maintenance(&self.settings, &self.objects, &self.catalog)
     }
 }
 

@@ -23,6 +23,7 @@ use anyhow::Context as _;
 use catalog::Catalog;
 use clap::Args;
 use ingest::{Ingest, IngestSettings};
+use processor::maintain::{MaintainSettings, MergePolicy};
 use processor::organize::{OrganizeSettings, RollPolicy};
 use processor::prepare::stage::PrepareSettings;
 use processor::prepare::{DecodePool, Embedding, PoolSettings};
@@ -391,7 +392,22 @@ pub fn pipeline(
             dead_letters: processor::DeadLetters::new(objects.store().clone()),
         },
         maintain: (!settings.maintain_every.is_zero())
-            .then(|| crate::place::maintenance(settings, objects, catalog)),
+            .then(|| maintenance(settings, objects, catalog)),
+    }
+}
+
+/// What maintenance runs with.
+pub fn maintenance(
+    settings: &Settings,
+    objects: &ObjectRoot,
+    catalog: &Catalog,
+) -> MaintainSettings {
+    MaintainSettings {
+        catalog: catalog.clone(),
+        objects: objects.clone(),
+        every: settings.maintain_every,
+        keep: settings.keep,
+        merge: MergePolicy::default(),
     }
 }
 
