@@ -404,6 +404,7 @@ fn judge(
         input: run.input,
         augment: None,
     };
+    let mut evaluator = network.evaluator();
     let mut logits = Vec::new();
     let mut done = 0;
     each_batch(run.photos, places, JUDGED_BATCH, 0, recipe, |batch| {
@@ -411,7 +412,7 @@ fn judge(
         if tells && !run.reporter.go_on() {
             return Err(TrainerError::Stopped);
         }
-        logits.extend(network.logits(&batch.images).map_err(of_model)?);
+        logits.extend(evaluator.logits(&batch.images).map_err(of_model)?);
         done += batch.labels.len() as u64;
         if tells {
             run.reporter.done(done);

@@ -36,7 +36,7 @@ pub struct Executor {
 /// What came out, valid until the next run: one row per photo.
 #[derive(Debug, Clone, Copy)]
 pub struct Results<'a> {
-    /// The pooled features, [`Executor::num_features`] per photo.
+    /// The features, [`Executor::num_features`] per photo.
     pub features: &'a [f32],
     /// The head's results, [`Executor::num_outputs`] per photo; without a head the
     /// features once more.
@@ -107,14 +107,19 @@ impl Executor {
         self.plan.input
     }
 
-    /// Length of the features.
+    /// Length of a photo's features.
     pub fn num_features(&self) -> usize {
-        self.plan.features.shape.channels
+        self.plan.features.shape.num_values()
     }
 
-    /// Length of the result: the number of classes, if there is a head.
+    /// Length of a photo's result: the number of classes, if there is a head.
     pub fn num_outputs(&self) -> usize {
-        self.plan.output.shape.channels
+        self.output().num_values()
+    }
+
+    /// What the result of one photo is, rows by columns by channels.
+    pub fn output(&self) -> Shape {
+        self.plan.output.shape
     }
 
     /// Runs the network on a batch, each photo `height * width * channels` values.
@@ -156,8 +161,8 @@ impl Executor {
                 .zip(share.logits.chunks_exact_mut(num_outputs));
             for ((photo, features), logits) in rows {
                 plan.run(&mut share.arena.slots, photo);
-                plan.features.copy_vector(&share.arena.slots, features);
-                plan.output.copy_vector(&share.arena.slots, logits);
+                plan.features.copy(&share.arena.slots, features);
+                plan.output.copy(&share.arena.slots, logits);
             }
         };
         // The caller's thread takes the first share.

@@ -52,6 +52,8 @@ fn main() -> anyhow::Result<()> {
         ..Settings::default()
     };
     let mut trainer = Trainer::new(network, settings)?;
+    let frozen = trainer.network().clone();
+    let mut frozen = frozen.evaluator();
     let weights = Weights::random(architecture, 6, 1);
     let folded = Graph::build(architecture, &weights, side)?;
     let num_threads = NonZeroUsize::new(rayon::current_num_threads()).context("no threads")?;
@@ -61,7 +63,7 @@ fn main() -> anyhow::Result<()> {
         let start = Instant::now();
         match what.as_str() {
             "step" | "head" => drop(trainer.step(&batch)?),
-            "frozen" => drop(trainer.network().features(&batch.images)?),
+            "frozen" => drop(frozen.features(&batch.images)?),
             "folded" => drop(folded.run(&batch.images.values)?.features.to_vec()),
             other => bail!("no work {other}"),
         }

@@ -68,6 +68,12 @@ pub enum ModelError {
         /// Why it cannot be had.
         reason: String,
     },
+    /// The layers that do not learn cannot be computed ahead: their numbers are not finite.
+    #[error("the frozen layers cannot be folded: {reason}")]
+    Frozen {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// The device failed, for want of memory perhaps.
     #[error("the device failed while {doing}: {reason}")]
     Device {

@@ -35,6 +35,8 @@ pub(crate) struct Trained {
     pub count: usize,
 }
 
+pub(crate) use fused::channels_last;
+
 /// Photos onto the device, in the order of dimensions that its layers want.
 pub(crate) fn input(images: &Images, device: &Device) -> Result<Tensor<4>, ModelError> {
     let count = images.count()?;

@@ -38,6 +38,11 @@ mod parameters;
 
 mod kernels;
 
+mod frozen;
+
+mod evaluator;
+pub use evaluator::Evaluator;
+
 mod network;
 pub use network::{HeadOrigin, Network, Trainable};
 

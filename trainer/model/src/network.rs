@@ -9,14 +9,15 @@ mod forward;
 
 pub(crate) use forward::{Leaves, Pass, Seen};
 
-use burn_tensor::Tensor;
 use graph::{Architecture, Weights};
 
+use crate::ModelError;
 use crate::batch::Images;
 use crate::device::Device;
+use crate::evaluator::Evaluator;
+use crate::frozen::Frozen;
 use crate::parameters::{Parameter, Statistic, download};
 use crate::plan::{ConvShape, Shortcut};
-use crate::{Batch, ModelError};
 
 /// A network and the device that it computes on. A clone shares the numbers until
 /// either learns.
@@ -144,43 +145,12 @@ impl Network {
         Ok(weights)
     }
 
-    /// The pooled features of each photo: `count * num_features` values, photo by photo.
-    ///
-    /// # Errors
-    /// Not whole photos, or the device failed.
-    pub fn features(&self, images: &Images) -> Result<Vec<f32>, ModelError> {
-        if images.count()? == 0 {
-            return Ok(Vec::new());
+    /// The network in evaluation mode: as it is, for photos that it does not learn from.
+    pub fn evaluator(&self) -> Evaluator<'_> {
+        Evaluator {
+            network: self,
+            frozen: Frozen::default(),
         }
-        download(self.pooled(images)?, "computing features")
-    }
-
-    /// The logits of each photo in evaluation mode: `count * num_classes` values.
-    ///
-    /// # Errors
-    /// Not whole photos, or the device failed.
-    pub fn logits(&self, images: &Images) -> Result<Vec<f32>, ModelError> {
-        if images.count()? == 0 {
-            return Ok(Vec::new());
-        }
-        let features = self.pooled(images)?;
-        download(self.classify(features), "computing logits")
-    }
-
-    /// The logits of all photos of these batches, one batch in memory at a time:
-    /// `num_classes` values for each, in order.
-    ///
-    /// # Errors
-    /// As [`Self::logits`]; the iterator's errors pass through.
-    pub fn evaluate<E: From<ModelError>>(
-        &self,
-        batches: impl IntoIterator<Item = Result<Batch, E>>,
-    ) -> Result<Vec<f32>, E> {
-        let mut logits = Vec::new();
-        for batch in batches {
-            logits.extend(self.logits(&batch?.images)?);
-        }
-        Ok(logits)
     }
 
     /// Which network it is.
@@ -222,12 +192,6 @@ impl Network {
             Trainable::FromBlock(first) => first.min(all),
             Trainable::All => 0,
         }
-    }
-
-    /// Pooled features in evaluation mode.
-    fn pooled(&self, images: &Images) -> Result<Tensor<2>, ModelError> {
-        let mut pass = Pass::evaluate(self);
-        pass.features(images)
     }
 }
 

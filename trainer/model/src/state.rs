@@ -9,6 +9,7 @@ use burn_tensor::Tensor;
 use graph::Weights;
 use serde::{Deserialize, Serialize};
 
+use crate::frozen::Frozen;
 use crate::parameters::{download, upload};
 use crate::{ModelError, Settings, Trainer};
 
@@ -93,6 +94,8 @@ impl Trainer {
             *place = values.next().expect("as many places as names");
         }
         self.step = record.step;
+        // What it was made of may have been replaced.
+        self.frozen = Frozen::default();
         Ok(())
     }
 

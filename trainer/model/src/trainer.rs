@@ -9,6 +9,7 @@ mod average;
 use burn_tensor::{Tensor, TensorData};
 
 use self::average::Average;
+use crate::frozen::Frozen;
 use crate::loss::Weighing;
 use crate::network::{Leaves, Pass, Seen};
 use crate::optimizer::Update;
@@ -26,6 +27,8 @@ pub struct Trainer {
     /// Per parameter, [`crate::Optimizer::slots`]; empty for the frozen ones.
     pub(crate) slots: Vec<Vec<Tensor<1>>>,
     pub(crate) average: Option<Average>,
+    /// The blocks before `first_trained`, which stay as they are.
+    pub(crate) frozen: Frozen,
 }
 
 /// What a step did.
@@ -79,6 +82,7 @@ impl Trainer {
             step: 0,
             slots,
             average,
+            frozen: Frozen::default(),
         })
     }
 
@@ -182,13 +186,8 @@ impl Trainer {
     }
 
     /// The gradients of the whole batch, part by part.
-    fn learn(&self, batch: &Batch, count: usize) -> Result<Learnt, ModelError> {
-        let weighing = Weighing {
-            class_weights: self.settings.class_weights.as_deref(),
-            smoothing: self.settings.label_smoothing,
-            num_classes: self.network.num_classes(),
-        };
-        let total = weighing.total(&batch.labels);
+    fn learn(&mut self, batch: &Batch, count: usize) -> Result<Learnt, ModelError> {
+        let total = self.weighing().total(&batch.labels);
         let parts = self.settings.accumulate.min(count);
         let mut whole = Learnt {
             gradients: Vec::new(),
@@ -206,24 +205,31 @@ impl Trainer {
                     &cut
                 }
             };
-            self.learn_part(piece, part, &weighing, total, &mut whole)?;
+            self.learn_part(piece, part, total, &mut whole)?;
         }
         Ok(whole)
     }
 
+    fn weighing(&self) -> Weighing<'_> {
+        Weighing {
+            class_weights: self.settings.class_weights.as_deref(),
+            smoothing: self.settings.label_smoothing,
+            num_classes: self.network.num_classes(),
+        }
+    }
+
     fn learn_part(
-        &self,
+        &mut self,
         batch: &Batch,
         part: usize,
-        weighing: &Weighing,
         total: f64,
         whole: &mut Learnt,
     ) -> Result<(), ModelError> {
-        let device = self.network.device();
         let mut pass = Pass::train(&self.network, self.first_trained);
-        let features = self.drop_out(pass.features(&batch.images)?, part);
-        let logits = pass.logits(features);
-        let targets = weighing.targets(&batch.labels, total);
+        let features = pass.features(&batch.images, &mut self.frozen)?;
+        let logits = pass.logits(self.drop_out(features, part));
+        let device = self.network.device();
+        let targets = self.weighing().targets(&batch.labels, total);
         let loss = targets.loss(logits.clone(), &device.burn);
         let mut tape = loss.backward();
         whole.seen.append(&mut pass.seen);

@@ -136,7 +136,7 @@ fn logits_are_pytorchs() {
         let weights = weights(architecture, 5);
         for device in devices() {
             let network = Network::from_weights(architecture, &weights, 5, 0, &device).unwrap();
-            let logits = network.logits(&images(2, 64, 1000)).unwrap();
+            let logits = network.evaluator().logits(&images(2, 64, 1000)).unwrap();
             let worst = difference(&logits, &case.logits);
             println!("{} {device:?}: {worst:.2e}", case.network);
             assert!(
@@ -211,6 +211,7 @@ fn trains_like(case: &Training, device: &Device) {
     }
     let logits = trainer
         .network()
+        .evaluator()
         .logits(&images(2, case.side, 3000))
         .unwrap();
     let worst = difference(&logits, &case.logits_after);

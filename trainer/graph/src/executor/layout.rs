@@ -66,9 +66,16 @@ impl Layout {
         }
     }
 
-    /// Copies an activation of one pixel.
-    pub fn copy_vector(&self, slots: &[Vec<f32>], out: &mut [f32]) {
-        let start = self.place(0, 0);
-        out.copy_from_slice(&slots[self.slot][start..start + self.shape.channels]);
+    /// Copies an activation out of its slot, without border and filling.
+    pub fn copy(&self, slots: &[Vec<f32>], out: &mut [f32]) {
+        let Shape {
+            width, channels, ..
+        } = self.shape;
+        for (y, row) in out.chunks_exact_mut(width * channels).enumerate() {
+            for (x, pixel) in row.chunks_exact_mut(channels).enumerate() {
+                let start = self.place(y, x);
+                pixel.copy_from_slice(&slots[self.slot][start..start + channels]);
+            }
+        }
     }
 }

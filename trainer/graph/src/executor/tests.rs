@@ -363,6 +363,40 @@ fn whole_networks_equal_their_definition() {
 }
 
 #[test]
+fn the_part_up_to_any_node_equals_its_definition() {
+    let mobilenet = Architecture::MobileNetV2(Width::Third);
+    for (architecture, side) in [(mobilenet, 64), (Architecture::ResNet18, 40)] {
+        let weights = Weights::random(architecture, 4, 11);
+        let mut graph = Graph::build(architecture, &weights, 224).unwrap();
+        graph.input = Shape {
+            height: side,
+            width: side + 7,
+            channels: 3,
+        };
+        let photo = values(5, graph.input.num_values(), 1.0);
+        let results = reference(&graph, &photo);
+        for (id, expected) in results.iter().enumerate() {
+            let part = graph.clone().up_to(id).unwrap();
+            let mut executor = Executor::new(&part).unwrap();
+            assert_eq!(executor.output(), part.shapes().unwrap()[id]);
+            let found = executor.run(&photo).unwrap();
+            assert_eq!(found.features, found.logits);
+            assert_eq!(found.logits.len(), expected.len());
+            for (found, expected) in found.logits.iter().zip(expected) {
+                let error = (f64::from(*found) - expected).abs();
+                let name = &graph.nodes[id].name;
+                assert!(
+                    error < 2e-5 * expected.abs().max(1.0),
+                    "{name}: {found} {expected}"
+                );
+            }
+        }
+        let beyond = graph.nodes.len();
+        assert!(graph.up_to(beyond).is_err());
+    }
+}
+
+#[test]
 fn a_photo_gives_the_same_bits_alone_in_a_batch_shared_and_on_threads() {
     let architecture = Architecture::MobileNetV2(Width::Third);
     let weights = Weights::random(architecture, 4, 11);

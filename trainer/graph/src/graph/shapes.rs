@@ -1,8 +1,9 @@
-//! What each node of a graph yields, and graphs with another head. A graph that breaks
+//! What each node of a graph yields, and graphs with another head or
+//! with less. A graph that breaks
 //! its own rules (a node that reads a later one, weights of the wrong length) is
 //! refused here, by name, before anything is computed or written.
 
-use super::{Conv2d, Graph, GraphError, Linear, Node, Op, Padding, Shape};
+use super::{Conv2d, Graph, GraphError, Linear, Node, NodeId, Op, Padding, Shape};
 
 impl Shape {
     /// How many values an activation has.
@@ -12,6 +13,23 @@ impl Shape {
 }
 
 impl Graph {
+    /// The part that computes `last`, which becomes its features and its output.
+    ///
+    /// # Errors
+    /// [`GraphError`] if there is no such node.
+    pub fn up_to(mut self, last: NodeId) -> Result<Self, GraphError> {
+        if last >= self.nodes.len() {
+            return Err(GraphError {
+                graph: self.name,
+                node: last.to_string(),
+                fault: "there is no such node".to_owned(),
+            });
+        }
+        self.nodes.truncate(last + 1);
+        (self.features, self.output) = (last, last);
+        Ok(self)
+    }
+
     /// The shape of every node's result.
     ///
     /// # Errors

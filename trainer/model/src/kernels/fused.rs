@@ -31,6 +31,13 @@ type Taped = Autodiff<Flex>;
 
 /// Photos, channels last.
 pub(super) fn input(images: &Images, count: usize, device: &burn_tensor::Device) -> Tensor<4> {
+    let values = channels_last(images);
+    let data = TensorData::new(values, [count, images.side, images.side, 3]);
+    Tensor::from_data(data, device)
+}
+
+/// The values of photos, pixel by pixel.
+pub(crate) fn channels_last(images: &Images) -> Vec<f32> {
     let area = images.side * images.side;
     let mut values = vec![0.0; images.values.len()];
     let photos = images
@@ -45,8 +52,7 @@ pub(super) fn input(images: &Images, count: usize, device: &burn_tensor::Device)
             pixel.copy_from_slice(&[*red, *green, *blue]);
         }
     }
-    let data = TensorData::new(values, [count, images.side, images.side, 3]);
-    Tensor::from_data(data, device)
+    values
 }
 
 /// Convolution, batch norm with the batch's statistics, activation.

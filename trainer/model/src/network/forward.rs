@@ -5,6 +5,7 @@ use burn_tensor::Tensor;
 use super::{Block, Network, Unit};
 use crate::ModelError;
 use crate::batch::Images;
+use crate::frozen::Frozen;
 use crate::kernels::{self, UnitTensors};
 use crate::plan::Shortcut;
 
@@ -69,11 +70,20 @@ impl<'a> Pass<'a> {
         self.leaves.unwrap_or(Leaves(Vec::new()))
     }
 
-    /// Pooled features: `[n, num_features]`.
-    pub(crate) fn features(&mut self, images: &Images) -> Result<Tensor<2>, ModelError> {
+    /// Pooled features: `[n, num_features]`. What does not learn comes from `frozen`, where
+    /// that can compute it.
+    pub(crate) fn features(
+        &mut self,
+        images: &Images,
+        frozen: &mut Frozen,
+    ) -> Result<Tensor<2>, ModelError> {
         let network = self.network;
-        let mut activations = kernels::input(images, &network.device)?;
-        for (number, block) in network.blocks.iter().enumerate() {
+        let ahead = frozen.run(network, self.first_trained, images)?;
+        let (mut activations, first) = match ahead {
+            Some(activations) => (activations, self.first_trained.min(network.blocks.len())),
+            None => (kernels::input(images, &network.device)?, 0),
+        };
+        for (number, block) in network.blocks.iter().enumerate().skip(first) {
             let learns = number >= self.first_trained;
             if learns {
                 activations = activations.autodiff();
@@ -156,7 +166,7 @@ impl<'a> Pass<'a> {
 
 impl Network {
     /// Logits in evaluation mode.
-    pub(super) fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn classify(&self, features: Tensor<2>) -> Tensor<2> {
         Pass::evaluate(self).logits(features)
     }
 }

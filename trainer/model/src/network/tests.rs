@@ -1,6 +1,6 @@
 use graph::{Architecture, Width};
 
-use crate::{Batch, Device, HeadOrigin, Images, ModelError, Network};
+use crate::{Device, HeadOrigin, Images, ModelError, Network};
 
 const TINY: Architecture = Architecture::MobileNetV2(Width::Third);
 
@@ -84,8 +84,9 @@ fn logits_are_the_head_of_the_features_and_do_not_depend_on_the_batch() {
         &weights.tensors["classifier.1.bias"],
     );
     let images = images(3);
-    let features = network.features(&images).unwrap();
-    let logits = network.logits(&images).unwrap();
+    let mut evaluator = network.evaluator();
+    let features = evaluator.features(&images).unwrap();
+    let logits = evaluator.logits(&images).unwrap();
     assert_eq!(
         (features.len(), logits.len()),
         (3 * network.num_features(), 3 * 4)
@@ -96,34 +97,30 @@ fn logits_are_the_head_of_the_features_and_do_not_depend_on_the_batch() {
             assert!((sum + bias - logit).abs() < 1e-4);
         }
     }
-    let batches = images.values.chunks(3 * 32 * 32).map(|values| {
-        Ok::<_, ModelError>(Batch {
-            images: Images {
-                values: values.to_vec(),
-                side: 32,
-            },
-            labels: Vec::new(),
-        })
-    });
-    let alone = network.evaluate(batches).unwrap();
-    for (alone, together) in alone.iter().zip(&logits) {
-        assert!((alone - together).abs() < 1e-5);
+    let of_side = |values: &[f32], side| Images {
+        values: values.to_vec(),
+        side,
+    };
+    for (values, together) in images.values.chunks(3 * 32 * 32).zip(logits.chunks(4)) {
+        let alone = evaluator.logits(&of_side(values, 32)).unwrap();
+        for (alone, together) in alone.iter().zip(together) {
+            assert!((alone - together).abs() < 1e-5);
+        }
     }
-    assert!(
-        network
-            .features(&Images {
-                values: vec![0.0; 5],
-                side: 32
-            })
-            .is_err()
+    // Photos of another size in between.
+    let larger = vec![0.5; 3 * 48 * 48];
+    assert_eq!(
+        evaluator.features(&of_side(&larger, 48)).unwrap().len(),
+        1280
     );
-    assert!(
-        network
-            .logits(&Images {
-                values: Vec::new(),
-                side: 32
-            })
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(evaluator.features(&images).unwrap(), features);
+    assert!(evaluator.features(&of_side(&[0.0; 5], 32)).is_err());
+    assert!(evaluator.logits(&of_side(&[], 32)).unwrap().is_empty());
+    // Weights that are no numbers.
+    let mut broken = weights.clone();
+    let tensor = broken.tensors.get_mut("features.0.0.weight").unwrap();
+    tensor.values[5] = f32::NAN;
+    let network = Network::from_weights(TINY, &broken, 4, 0, &Device::cpu()).unwrap();
+    let fault = network.evaluator().logits(&images);
+    assert!(matches!(fault, Err(ModelError::Frozen { .. })), "{fault:?}");
 }

@@ -1,6 +1,6 @@
 use graph::{Architecture, Weights, Width};
 
-use crate::{Batch, Device, Images, ModelError, Network, Settings, Trainable, Trainer};
+use crate::{Batch, Device, Images, ModelError, Network, Precision, Settings, Trainable, Trainer};
 
 const TINY: Architecture = Architecture::MobileNetV2(Width::Third);
 
@@ -66,6 +66,43 @@ fn frozen_blocks_keep_their_weights_and_statistics() {
             .cloned()
             .collect();
         assert_eq!(changed, expected, "{trainable:?}");
+    }
+}
+
+#[test]
+fn frozen_blocks_computed_ahead_give_what_the_layers_give() {
+    for (architecture, trainable) in [
+        (TINY, Trainable::Head),
+        (TINY, Trainable::LastBlocks(2)),
+        (TINY, Trainable::FromBlock(1)),
+        (Architecture::ResNet18, Trainable::FromBlock(1)),
+        (Architecture::ResNet18, Trainable::FromBlock(6)),
+        (Architecture::ResNet18, Trainable::Head),
+    ] {
+        // On burn's own layers nothing is computed ahead.
+        let devices = [Device::cpu(), Device::cpu_unfused(Precision::F32)];
+        let [ours, layers] = devices.map(|device| {
+            let network = Network::random(architecture, 3, 5, &device).unwrap();
+            let settings = Settings {
+                trainable,
+                head_rate: 1e-2,
+                ..Settings::default()
+            };
+            let mut trainer = Trainer::new(network, settings).unwrap();
+            let mut losses = [0, 1]
+                .map(|_| trainer.step(&batch(6)).unwrap().loss)
+                .to_vec();
+            let logits = trainer.network().evaluator().logits(&batch(6).images);
+            losses.extend(logits.unwrap().into_iter().map(f64::from));
+            losses
+        });
+        for (ours, layers) in ours.iter().zip(&layers) {
+            let apart = (ours - layers).abs();
+            assert!(
+                apart < 1e-3 * layers.abs().max(1.0),
+                "{architecture} {trainable:?}: {ours} {layers}"
+            );
+        }
     }
 }
 
