@@ -30,6 +30,9 @@ const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The end of the calendar, in the year 9999.
 const NEVER_US: i64 = 253_402_300_799_000_000;
 
+/// The answer to an upload that belongs to nobody: it is told to nobody.
+const GONE: i64 = 410;
+
 const COLUMNS: &str = "id, dataset_id, key_id, head, length_bytes, received_bytes, parts, fence, \
                        writing, status, body, expires_at_us";
 
@@ -308,6 +311,35 @@ impl Catalog {
                 .execute(db)
                 .await
                 .doing(|| format!("ending upload {id}"))?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Takes an upload from its key, for which it is gone then, and counts it among the open
+    /// ones no longer; its time is over at `until`. For uploads whose bytes may still come
+    /// when they have been cancelled: they are removed with it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn disown_upload(
+        &self,
+        id: UploadId,
+        until: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        self.write("disown_upload", Change::None, move |db| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE uploads SET key_id = '', status = $2, body = '', writing = 0, \
+                     fence = fence + 1, expires_at_us = $3 WHERE id = $1",
+                )
+                .bind(id.to_string())
+                .bind(GONE)
+                .bind(until.timestamp_micros())
+                .execute(db)
+                .await
+                .doing(|| format!("disowning upload {id}"))?;
                 Ok(())
             })
         })

@@ -31,11 +31,13 @@ mod sweep;
 pub(crate) use sweep::{remove, sweep};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalog::{NewUpload, Opened, Principal, Upload, UploadLimits, UploadPart};
 use chrono::Utc;
 use metrics::counter;
 use schemas::{DatasetId, UploadId};
+use tracing::warn;
 
 use crate::metrics::UPLOADS;
 use crate::service::Service;
@@ -122,6 +124,11 @@ pub(crate) async fn stand(
     halted.ok_or_else(Trouble::unknown)
 }
 
+/// How long a client's own request to the object store may take once it was signed: an hour
+/// until it begins, and a slow line's time. Shorter leaves what a cancelled upload's client
+/// writes after all; longer only keeps a row in the catalog.
+const DIRECT_PUT_WITHIN: Duration = Duration::from_secs(3 * 3600);
+
 /// Ends an upload before its time, and removes its bytes.
 pub(crate) async fn cancel(
     service: &Arc<Service>,
@@ -130,8 +137,17 @@ pub(crate) async fn cancel(
 ) -> Result<(), Trouble> {
     let upload = find(service, principal, id).await?;
     let _turn = service.turns.take(upload.id).await;
-    service.catalog.expire_upload(upload.id).await?;
     counter!(UPLOADS, "event" => "cancelled").increment(1);
+    if Head::of(&upload).is_ok_and(|head| head.kind == Kind::Direct) {
+        // No refusal of ours stops what goes to the store by itself; the sweep takes it away.
+        let until = Utc::now() + DIRECT_PUT_WITHIN;
+        service.catalog.disown_upload(upload.id, until).await?;
+        if let Err(error) = parts::delete_all(service.store.as_ref(), &upload).await {
+            warn!(%error, upload = %upload.id, "a cancelled upload's bytes wait for the sweep");
+        }
+        return Ok(());
+    }
+    service.catalog.expire_upload(upload.id).await?;
     remove(service, &upload).await;
     Ok(())
 }

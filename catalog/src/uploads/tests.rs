@@ -165,6 +165,40 @@ async fn open_uploads_are_limited_by_number_and_by_bytes_and_complete_ones_are_n
 }
 
 #[tokio::test]
+async fn a_disowned_upload_is_gone_for_its_key_and_counts_no_more_but_is_kept_for_a_while() {
+    let test = TestCatalog::open().await;
+    let dataset = test.dataset("main", "cats", &[]).await;
+    let (_, principal) = test.key("main", &[Scope::Upload]).await;
+    let limits = UploadLimits {
+        max_open_per_key: 1,
+        ..LIMITS
+    };
+    let open = async || {
+        let new = new_upload(&dataset, &principal, None);
+        (
+            new.id,
+            test.catalog.open_upload(&new, limits).await.unwrap(),
+        )
+    };
+    let (id, opened) = open().await;
+    assert_eq!(opened, Opened::Yes);
+    assert_ne!(open().await.1, Opened::Yes);
+    let until = test.catalog.now() + Duration::from_secs(3600);
+    test.catalog.disown_upload(id, until).await.unwrap();
+    let found = test.catalog.find_upload(&principal, id).await.unwrap();
+    assert_eq!(found, None);
+    let expired = async || test.catalog.expired_uploads(10).await.unwrap();
+    assert_eq!(expired().await, []);
+    assert_eq!(open().await.1, Opened::Yes);
+    test.clock.advance(Duration::from_secs(3601));
+    let expired = expired().await;
+    assert_eq!(
+        expired.iter().map(|upload| upload.id).collect::<Vec<_>>(),
+        [id]
+    );
+}
+
+#[tokio::test]
 async fn an_upload_expires_a_day_after_its_last_byte_and_after_a_week_in_any_case() {
     let test = TestCatalog::open().await;
     let dataset = test.dataset("main", "cats", &[]).await;

@@ -260,6 +260,30 @@ async fn another_keys_upload_is_unknown_and_an_expired_one_is_over_and_swept() {
 }
 
 #[tokio::test]
+async fn what_is_written_after_it_was_cancelled_is_swept() {
+    let world = World::direct().await;
+    let photo = jpeg(1, 10_000);
+    let answer = world.presigned(&photo).await;
+    world.put(&answer, &photo);
+    let path = format!("/v1/uploads/{}", answer.id);
+    let reply = world.call("DELETE", &path, Value::Null).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT, "{}", reply.body);
+    world
+        .confirm(&answer)
+        .await
+        .assert_refused(404, "unknown_upload");
+    assert!(!world.object(&answer).exists());
+    // The client's request was signed before, and tried again.
+    world.put(&answer, &photo);
+    let now = Utc::now();
+    let (catalog, hours) = (&world.catalog, Duration::from_secs(4 * 3600));
+    assert_eq!(catalog.expired_uploads(10).await.unwrap(), [], "too early");
+    catalog.disown_upload(answer.id, now - hours).await.unwrap();
+    world.sweep(async || !world.object(&answer).exists()).await;
+    assert_eq!(world.num_captures().await, 0);
+}
+
+#[tokio::test]
 async fn a_direct_upload_takes_no_bytes_here_and_others_are_not_confirmed() {
     let world = World::direct().await;
     let photo = jpeg(1, 10_000);

@@ -12,7 +12,6 @@ pub(crate) use forward::{Leaves, Pass, Seen};
 use graph::{Architecture, Weights};
 
 use crate::ModelError;
-use crate::batch::Images;
 use crate::device::Device;
 use crate::evaluator::Evaluator;
 use crate::frozen::Frozen;

@@ -2,7 +2,8 @@
 //! but a fetch that finds nothing waits here until something is produced. Tansu itself asks
 //! its database again and again, and holds every answer back for the whole time that
 //! the client allows; so clients of this broker allow none, and a lone photo passes
-//! three topics without any pause, while an idle process stays idle.
+//! three topics without any pause, while an idle process stays idle. What cannot have
+//! changed since it was asked for last is not asked for again.
 //!
 //! Two more promises: a request is carried out to its end though its client may leave
 //! (Tansu's storage task ends for good when it cannot hand over an answer), and a capture
@@ -40,6 +41,9 @@ use uuid::Uuid;
 
 use super::flush::Flush;
 
+mod known;
+use known::Known;
+
 /// How long an answer to a fetch that finds nothing is held back. Longer only makes an idle
 /// process idler; shorter costs a few requests to the database each time.
 const HOLD: Duration = Duration::from_secs(1);
@@ -58,6 +62,7 @@ struct Shared {
     /// has a connection of its own: neither ever finds the database busy.
     gate: Arc<RwLock<()>>,
     flush: Flush,
+    known: Known,
 }
 
 /// Stands in for a number of records: a partition's last look found some, so its request is to
@@ -116,6 +121,7 @@ impl Attentive {
             topics: Mutex::default(),
             gate,
             flush,
+            known: Known::default(),
         };
         Self {
             inner,
@@ -182,6 +188,7 @@ impl Storage for Attentive {
         to_its_end(async move {
             let produced = {
                 let _open = asked.shared.gate.read().await;
+                let _forgotten = asked.shared.known.producing(&own);
                 let id = transaction_id.as_deref();
                 asked.inner.produce(id, &own, batch).await?
             };
@@ -204,20 +211,28 @@ impl Storage for Attentive {
         max_bytes: u32,
         isolation: IsolationLevel,
     ) -> Result<Vec<Batch>> {
-        let own = topition.clone();
-        let look = || {
-            let own = own.clone();
-            let inner = self.inner.clone();
-            to_its_end(async move {
+        let look = async || {
+            let known = &self.shared.known;
+            if known.is_empty_from(topition, offset) {
+                return Ok(Vec::new());
+            }
+            let (own, inner) = (topition.clone(), self.inner.clone());
+            let version = known.version(topition);
+            let found = to_its_end(async move {
                 inner
                     .fetch(&own, offset, min_bytes, max_bytes, isolation)
                     .await
-            })
+            });
+            let found: Result<Vec<Batch>> = found.await;
+            if found.as_ref().is_ok_and(|found| !has_records(found)) {
+                known.found_nothing(topition, offset, version);
+            }
+            found
         };
         let mut news = self.with_topic(topition.topic(), |topic| topic.produced.subscribe());
         let seen = *news.borrow_and_update();
         let found = look().await?;
-        if found.iter().any(|batch| batch.record_count > 0) {
+        if has_records(&found) {
             self.with_topic(topition.topic(), |topic| {
                 topic.looked.insert(topition.partition(), FOUND);
             });
@@ -232,7 +247,7 @@ impl Storage for Attentive {
                 let found = look().await?;
                 self.with_topic(topition.topic(), |topic| {
                     topic.until = Instant::now();
-                    if found.iter().any(|batch| batch.record_count > 0) {
+                    if has_records(&found) {
                         topic.looked.insert(topition.partition(), FOUND);
                     }
                 });
@@ -243,15 +258,37 @@ impl Storage for Attentive {
     }
 
     async fn offset_stage(&self, topition: &Topition) -> Result<OffsetStage> {
-        let own = topition.clone();
-        let inner = self.inner.clone();
-        to_its_end(async move { inner.offset_stage(&own).await }).await
+        let known = &self.shared.known;
+        if let Some(stage) = known.stage(topition) {
+            return Ok(stage);
+        }
+        let (own, inner) = (topition.clone(), self.inner.clone());
+        let version = known.version(topition);
+        let stage: Result<_> = to_its_end(async move { inner.offset_stage(&own).await }).await;
+        if let Ok(stage) = &stage {
+            known.found_stage(topition, *stage, version);
+        }
+        stage
     }
 
     async fn metadata(&self, topics: Option<&[TopicId]>) -> Result<MetadataResponse> {
+        let known = &self.shared.known;
+        if let Some(description) = topics.and_then(|topics| known.description(topics)) {
+            return Ok(description);
+        }
         let own = topics.map(<[_]>::to_vec);
         let inner = self.inner.clone();
-        to_its_end(async move { inner.metadata(own.as_deref()).await }).await
+        let found: Result<MetadataResponse> =
+            to_its_end(async move { inner.metadata(own.as_deref()).await }).await;
+        // One that is being made is not there yet, and will be.
+        let is_there = |found: &&MetadataResponse| {
+            let mut topics = found.topics().iter();
+            topics.all(|topic| topic.error_code == i16::from(ErrorCode::None))
+        };
+        if let (Some(topics), Some(found)) = (topics, found.as_ref().ok().filter(is_there)) {
+            known.found_description(topics.to_vec(), found.clone());
+        }
+        found
     }
 
     async fn list_offsets(
@@ -302,11 +339,15 @@ impl Storage for Attentive {
     }
 
     async fn create_topic(&self, topic: CreatableTopic, validate_only: bool) -> Result<Uuid> {
-        write!(self.create_topic(topic, validate_only))
+        let made = write!(self.create_topic(topic, validate_only));
+        self.shared.known.forget_descriptions();
+        made
     }
 
     async fn register_broker(&self, registration: BrokerRegistrationRequest) -> Result<()> {
-        write!(self.register_broker(registration))
+        let registered = write!(self.register_broker(registration));
+        self.shared.known.forget_descriptions();
+        registered
     }
 
     async fn update_group(
@@ -463,6 +504,10 @@ impl Storage for Attentive {
     ) -> Result<ErrorCode> {
         Err(unsupported())
     }
+}
+
+fn has_records(batches: &[Batch]) -> bool {
+    batches.iter().any(|batch| batch.record_count > 0)
 }
 
 fn unsupported() -> Error {
