@@ -447,13 +447,18 @@ fn read_weights(bytes: &[u8]) -> Result<Weights, TrainerError> {
     })
 }
 
+fn diverged(what: String) -> TrainerError {
+    TrainerError::refused("diverged", format!("{what}: the run has diverged"))
+        .hint("lower learning_rate, or set clip_norm to 1")
+}
+
 fn of_model(fault: model::ModelError) -> TrainerError {
     match fault {
         model::ModelError::Diverged { step, loss } => {
-            let detail = format!("the loss became {loss} at step {step}: the run has diverged");
-            TrainerError::refused("diverged", detail)
-                .hint("lower learning_rate, or set clip_norm to 1")
+            diverged(format!("the loss became {loss} at step {step}"))
         }
+        // The last step of an epoch has no loss after it that would tell.
+        model::ModelError::Frozen { reason } => diverged(reason),
         fault => TrainerError::Network {
             doing: "training".into(),
             fault: fault.to_string(),

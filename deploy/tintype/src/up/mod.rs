@@ -45,9 +45,9 @@ use folder::DataFolder;
 
 /// How long open requests may take to finish at the end, ...
 pub const DRAIN_REQUESTS: Duration = Duration::from_secs(2);
-/// ... and the stages to put their work down. Together below ten seconds: what is not
-/// finished by then is done again at the next start, and nothing is lost.
-pub const DRAIN_STAGES: Duration = Duration::from_secs(5);
+/// ... and the stages to put their work down, so that a processor is gone within five seconds.
+/// What is not finished by then is done again at the next start, and nothing is lost.
+pub const DRAIN_STAGES: Duration = Duration::from_millis(4500);
 /// How much longer a training may take to write its checkpoint.
 pub const DRAIN_TRAINING: Duration = Duration::from_secs(2);
 
