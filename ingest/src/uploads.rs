@@ -125,7 +125,7 @@ pub(crate) async fn stand(
 }
 
 /// How long a client's own request to the object store may take once it was signed: an hour
-/// until it begins, and a slow line's time. Shorter leaves what a cancelled upload's client
+/// (`SIGNED_FOR` in `direct.rs`) until it begins, and a slow line's time. Shorter leaves what a cancelled upload's client
 /// writes after all; longer only keeps a row in the catalog.
 const DIRECT_PUT_WITHIN: Duration = Duration::from_secs(3 * 3600);
 
@@ -137,17 +137,19 @@ pub(crate) async fn cancel(
 ) -> Result<(), Trouble> {
     let upload = find(service, principal, id).await?;
     let _turn = service.turns.take(upload.id).await;
-    counter!(UPLOADS, "event" => "cancelled").increment(1);
+    let cancelled = counter!(UPLOADS, "event" => "cancelled");
     if Head::of(&upload).is_ok_and(|head| head.kind == Kind::Direct) {
         // No refusal of ours stops what goes to the store by itself; the sweep takes it away.
         let until = Utc::now() + DIRECT_PUT_WITHIN;
         service.catalog.disown_upload(upload.id, until).await?;
+        cancelled.increment(1);
         if let Err(error) = parts::delete_all(service.store.as_ref(), &upload).await {
             warn!(%error, upload = %upload.id, "a cancelled upload's bytes wait for the sweep");
         }
         return Ok(());
     }
     service.catalog.expire_upload(upload.id).await?;
+    cancelled.increment(1);
     remove(service, &upload).await;
     Ok(())
 }
