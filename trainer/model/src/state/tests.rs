@@ -188,3 +188,17 @@ fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
     trainer.load_state(&state).unwrap();
     assert_eq!(trainer.steps_done(), 1);
 }
+
+#[test]
+fn a_state_brings_its_own_frozen_blocks() {
+    let [optimizer, ..] = optimizers();
+    let network = Network::random(TINY, 3, 6, &Device::cpu()).unwrap();
+    let mut other = Trainer::new(network, settings(optimizer)).unwrap();
+    let state = other.save_state().unwrap();
+    let mut trainer = trainer(settings(optimizer));
+    // From here on it has its own frozen blocks folded.
+    trainer.step(&batch(0)).unwrap();
+    trainer.load_state(&state).unwrap();
+    let [found, expected] = [&mut trainer, &mut other].map(|t| t.step(&batch(0)).unwrap().loss);
+    assert_eq!(found.to_bits(), expected.to_bits());
+}
